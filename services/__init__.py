@@ -1,0 +1,1 @@
+"""The services: each owns its tables, serves its routes, hears and emits events. None imports another."""
