@@ -1,0 +1,146 @@
+"""An activity as events carry it: the full state at a version, and what changed."""
+
+from datetime import date, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from libs.contracts.event import Event, Instant, Shape
+
+AppendKind = Literal["note", "attachment", "correction", "retraction"]
+State = Literal["scheduled", "overdue", "completed", "logged", "cancelled", "deleted"]
+SourceKind = Literal["manual", "interaction", "external", "campaign", "workflow"]
+Direction = Literal["inbound", "outbound"]
+
+
+class Link(Shape):
+    """A record that an activity is about, or `all` records of an object (then `record_id` is null)."""
+
+    object: str
+    record_id: UUID | None = None
+    external_ref: str | None = None
+    all: bool = False
+
+
+class Person(Shape):
+    """Somebody who takes part: a member of the business, or a name from elsewhere."""
+
+    member_id: UUID | None = None
+    name: str | None = None
+
+
+class Assignee(Shape):
+    """Who is to do it: a member, or whoever of a role claims it first; `name` where a source gave only a name."""
+
+    member_id: UUID | None = None
+    role_id: UUID | None = None
+    name: str | None = None
+
+
+class Append(Shape):
+    """An addition to a logged activity; an entry of its own with author and time."""
+
+    id: UUID
+    kind: AppendKind
+    at: Instant
+    by: Person | None = None
+    text: str | None = None
+    fields: dict[str, Any] | None = None
+    url: str | None = None
+    source_ref: str | None = None
+
+
+class Activity(Shape):
+    """The full state of an activity at one version. Instants are UTC.
+
+    `due_at` of a date-only due is the end of that day in the assignee's zone (`due_date` keeps the date).
+    `at` orders timelines: `occurred_at` if logged (absent in a log: `logged_at`), else `due_at`, else `created_at`.
+    `appends` holds the newest 20; `appends_count` counts all.
+    """
+
+    business_id: UUID
+    activity_id: UUID
+    version: int
+    type: str
+    type_id: UUID
+    type_name: str
+    at: Instant
+    created_at: Instant
+    recorded_at: Instant
+    planned_at: Instant | None = None
+    due_at: Instant | None = None
+    due_date: date | None = None
+    original_due_at: Instant | None = None
+    occurred_at: Instant | None = None
+    logged_at: Instant | None = None
+    completed_at: Instant | None = None
+    cancelled_at: Instant | None = None
+    retracted_at: Instant | None = None
+    deleted_at: Instant | None = None
+    duration_min: int | None = None
+    subject: str | None = None
+    summary: str | None = None
+    notes: str | None = None
+    direction: Direction | None = None
+    location: str | None = None
+    assignee: Assignee | None = None
+    actor: Person | None = None
+    created_by: Person | None = None
+    logged_by: Person | None = None
+    completed_by: Person | None = None
+    participants: list[Person] = Field(default_factory=list)
+    mentions: list[UUID] = Field(default_factory=list)
+    notify_mentioned: bool = False
+    notifications: list[dict[str, Any]] = Field(default_factory=list)
+    links: list[Link] = Field(default_factory=list)
+    fields: dict[str, Any] = Field(default_factory=dict)
+    attachments: list[str] = Field(default_factory=list)
+    first_message: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    source_kind: SourceKind = "manual"
+    source: str = "api"
+    source_ref: str | None = None
+    follows_id: UUID | None = None
+    appends: list[Append] = Field(default_factory=list)
+    appends_count: int = 0
+
+
+class Change(Shape):
+    """What made this version: the event's type, who, why, by which request or receipt."""
+
+    type: str
+    by: Person | None = None
+    why: str | None = None
+    request_id: str | None = None
+    receipt_id: UUID | None = None
+
+
+class ActivityEvent(Event):
+    """`activity.created`, `.completed`, `.appended` and all of `activity.changed`: one shape."""
+
+    activity: Activity
+    change: Change
+
+
+class Times(Shape):
+    """The instants that an activity's state follows from."""
+
+    planned_at: Instant | None = None
+    due_at: Instant | None = None
+    logged_at: Instant | None = None
+    cancelled_at: Instant | None = None
+    deleted_at: Instant | None = None
+
+
+def state_of(activity: Activity | Times, now: datetime) -> State:
+    """Derive the state word. Logged wins over cancelled; overdue is scheduled and due before `now`."""
+    if activity.deleted_at is not None:
+        return "deleted"
+    if activity.logged_at is not None:
+        return "completed" if activity.planned_at is not None else "logged"
+    if activity.cancelled_at is not None:
+        return "cancelled"
+    if activity.due_at is not None and activity.due_at < now:
+        return "overdue"
+    return "scheduled"

@@ -1,0 +1,109 @@
+"""Forward-only migrations: numbered .sql files, each applied once, in order, in a transaction, under a lock.
+
+Names of the service's login roles are written `{routes}`, `{worker}`, `{keys}`. `select walls('entry', …)` puts both
+walls between businesses round a table: grants for the two roles, row-level security forced on the route role.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from libs.database.urls import ROLES, Urls
+from libs.errors import ActivitiesError
+
+LOCK_KEY = 4_713_000_001
+CONNECT_S = 10
+
+
+class MigrationChanged(ActivitiesError):
+    """A migration that was applied has been edited since; write a new one instead."""
+
+
+async def migrate(urls: Urls, folders: Sequence[Path]) -> list[str]:
+    """Make the database and its roles if missing, apply what is new, return the names applied now.
+
+    `folders` are applied in the order given; a migration's name is `<folder's parent>/<file>`.
+    Raises MigrationChanged.
+    """
+    await _make_database(urls)
+    connection = await asyncpg.connect(urls.owner, timeout=CONNECT_S)
+    try:
+        await connection.execute("select pg_advisory_lock($1)", LOCK_KEY)
+        await _prepare(connection, urls)
+        return [name for folder in folders for name in await _apply(connection, urls, folder)]
+    finally:
+        await connection.close()
+
+
+async def _make_database(urls: Urls) -> None:
+    server = urlunsplit(urlsplit(urls.owner)._replace(path="/postgres"))
+    connection = await asyncpg.connect(server, timeout=CONNECT_S)
+    try:
+        await connection.execute("select pg_advisory_lock($1)", LOCK_KEY)
+        for role in ROLES:
+            user, password = urls.user_of(role), urls.password_of(role)
+            if not await connection.fetchval("select true from pg_roles where rolname = $1", user):
+                await connection.execute(f'create role "{user}" login noinherit')
+            await connection.execute(
+                f"""alter role "{user}" login nosuperuser nobypassrls nocreatedb nocreaterole password '{password}'"""
+            )
+        if not await connection.fetchval("select true from pg_database where datname = $1", urls.database):
+            await connection.execute(f'create database "{urls.database}"')
+    finally:
+        await connection.close()
+
+
+async def _prepare(connection: asyncpg.Connection[asyncpg.Record], urls: Urls) -> None:
+    roles = ", ".join(f'"{urls.user_of(role)}"' for role in ROLES)
+    await connection.execute(
+        f"""
+        revoke all on database "{urls.database}" from public;
+        revoke all on schema public from public;
+        grant connect on database "{urls.database}" to {roles};
+        grant usage on schema public to {roles};
+        grant temporary on database "{urls.database}" to "{urls.user_of("worker")}", "{urls.user_of("routes")}";
+        create table if not exists migration
+            (name text primary key, checksum text not null, applied_at timestamptz not null default now());
+        create or replace function walls(tab regclass, routes text, worker text) returns void language plpgsql as $$
+        begin
+            execute format('alter table %s enable row level security, force row level security', tab);
+            execute format('create policy one_business on %s to "{urls.user_of("routes")}" using '
+                '(business_id = nullif(current_setting(''app.business_id'', true), '''')::uuid)', tab);
+            execute format('create policy all_businesses on %s to "{urls.user_of("worker")}" using (true)', tab);
+            if routes <> '' then
+                execute format('grant %s on %s to "{urls.user_of("routes")}"', routes, tab);
+            end if;
+            if worker <> '' then
+                execute format('grant %s on %s to "{urls.user_of("worker")}"', worker, tab);
+            end if;
+        end $$;
+        revoke all on function walls(regclass, text, text) from public;
+        """
+    )
+
+
+async def _apply(connection: asyncpg.Connection[asyncpg.Record], urls: Urls, folder: Path) -> list[str]:
+    applied = []
+    for path in sorted(folder.glob("*.sql")):
+        name = f"{folder.parent.name}/{path.name}"
+        sql = await asyncio.to_thread(path.read_text)
+        checksum = hashlib.sha256(sql.encode()).hexdigest()
+        known = await connection.fetchval("select checksum from migration where name = $1", name)
+        if known is None:
+            async with connection.transaction():
+                await connection.execute(_name_roles(sql, urls))
+                await connection.execute("insert into migration (name, checksum) values ($1, $2)", name, checksum)
+            applied.append(name)
+        elif known != checksum:
+            raise MigrationChanged(f"{urls.service}: {name} was edited after it was applied; add a new migration")
+    return applied
+
+
+def _name_roles(sql: str, urls: Urls) -> str:
+    for role in ROLES:
+        sql = sql.replace(f"{{{role}}}", f'"{urls.user_of(role)}"')
+    return sql

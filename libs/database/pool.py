@@ -1,0 +1,186 @@
+"""The pools of one service, and the transactions they give out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Protocol
+from uuid import UUID
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from libs import failpoints
+from libs.database.transaction import Transaction
+from libs.database.urls import Role, Urls
+from libs.errors import Unavailable
+
+ROUTES_MAX = 6
+WORKERS_MAX = 4
+KEYS_MAX = 1
+ACQUIRE_S = 5.0
+"""How long a caller waits for a free connection before it is told that there is none."""
+
+SESSION = {
+    "statement_timeout": "15s",
+    "idle_in_transaction_session_timeout": "5s",  # an open writing transaction holds every relay back
+    "lock_timeout": "10s",
+    "jit": "off",
+    "timezone": "UTC",
+}
+
+_GONE = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+    TimeoutError,
+)
+
+
+class Tenant(Protocol):
+    """Whoever acts in one business."""
+
+    @property
+    def business_id(self) -> UUID: ...
+
+
+class Database:
+    """A service's database. Open it once; close it last."""
+
+    def __init__(self, urls: Urls, *, routes_max: int = ROUTES_MAX, workers_max: int = WORKERS_MAX) -> None:
+        self.urls = urls
+        self.name = urls.service
+        self._sizes: dict[Role, int] = {"routes": routes_max, "worker": workers_max, "keys": KEYS_MAX}
+        self._pools: dict[Role, asyncpg.Pool[asyncpg.Record]] = {}
+        self._woken: list[Callable[[], None]] = []
+
+    async def open(self) -> None:
+        """Open the pools. Raises Unavailable when the server does not answer."""
+        with _unavailable(self.name):
+            for role, size in self._sizes.items():
+                self._pools[role] = await asyncpg.create_pool(
+                    self.urls.of(role),
+                    min_size=1,
+                    max_size=size,
+                    max_inactive_connection_lifetime=0,
+                    init=_speak_json_as_bytes,
+                    reset=_keep,
+                    server_settings=SESSION | {"application_name": self.urls.user_of(role)},
+                    command_timeout=20,
+                )
+
+    async def close(self) -> None:
+        """Close the pools, waiting up to 5 s for those who still hold a connection."""
+        for pool in self._pools.values():
+            try:
+                await asyncio.wait_for(pool.close(), 5)
+            except TimeoutError:
+                pool.terminate()
+        self._pools.clear()
+
+    def on_append(self, wake: Callable[[], None]) -> None:
+        """Call `wake` after each commit that put something into the outbox."""
+        self._woken.append(wake)
+
+    @asynccontextmanager
+    async def transaction(self, principal: Tenant) -> AsyncIterator[Transaction]:
+        """Open a transaction of a route: row-level security shows it the principal's business alone."""
+        begin = f"begin; select set_config('app.business_id', '{UUID(str(principal.business_id))}', true)"
+        async with self._transaction("routes", begin) as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def work(self) -> AsyncIterator[Transaction]:
+        """Open a transaction of a consumer or loop, which sees all businesses."""
+        async with self._transaction("worker", "begin") as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def key_lookup(self) -> AsyncIterator[Transaction]:
+        """Open a transaction that may read the tables of keys and members and nothing else."""
+        async with self._transaction("keys", "begin read only") as tx:
+            yield tx
+
+    async def answers(self) -> bool:
+        """Tell whether the database answers within a second."""
+        try:
+            async with asyncio.timeout(1), self.work() as tx:
+                await tx.value("select 1")
+        except (Unavailable, TimeoutError):
+            return False
+        return True
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator["PoolConnectionProxy[asyncpg.Record]"]:
+        """Take a worker's connection out of the pool, for locks that outlive a transaction."""
+        async with self._connection("worker") as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _transaction(self, role: Role, begin: str) -> AsyncIterator[Transaction]:
+        async with self._connection(role) as connection:
+            with _unavailable(self.name):
+                await connection.execute(begin)
+                tx = Transaction(connection)
+                try:
+                    yield tx
+                    failpoints.reach(f"{self.name}.commit.before")
+                except BaseException:
+                    await _roll_back(connection)
+                    raise
+                await connection.execute("commit")
+        failpoints.reach(f"{self.name}.commit.after")
+        if tx.appended:
+            for wake in self._woken:
+                wake()
+        failpoints.reach(f"{self.name}.commit.reported")
+
+    @asynccontextmanager
+    async def _connection(self, role: Role) -> AsyncIterator["PoolConnectionProxy[asyncpg.Record]"]:
+        if role not in self._pools:
+            raise Unavailable(f"{self.name}: the database is not open")
+        pool = self._pools[role]
+        with _unavailable(self.name):
+            connection = await pool.acquire(timeout=ACQUIRE_S)
+        try:
+            yield connection
+        finally:
+            await pool.release(connection)
+
+
+@contextmanager
+def _unavailable(name: str) -> Iterator[None]:
+    """Say `Unavailable` where the server is gone, busy or stopped; a rolled back transaction may be tried again."""
+    try:
+        yield
+    except _GONE as error:
+        raise Unavailable(f"{name}: the database does not answer ({type(error).__name__}: {error})") from error
+
+
+async def _roll_back(connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
+    if connection.is_closed():
+        return
+    try:
+        await connection.execute("rollback")
+    except (*_GONE, asyncpg.PostgresError):
+        connection.terminate()
+
+
+async def _speak_json_as_bytes(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda document: b"\x01" + document,
+        decoder=lambda binary: bytes(binary[1:]),
+        format="binary",
+    )
+
+
+async def _keep(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Leave a released connection as it is: nothing here outlives a transaction, and a reset costs a round trip."""

@@ -1,0 +1,46 @@
+"""Answers: JSON written by orjson, with the headers that carry versions."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from fastapi import Request, Response
+
+from libs.contracts.ids import instant_text
+from libs.errors import Problem, Rejected
+
+
+def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer JSON. Datetimes become RFC 3339 in UTC with `Z`, UUIDs text."""
+    body = orjson.dumps(content, default=_write, option=orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS)
+    return Response(body, status, headers, media_type="application/json")
+
+
+def versioned(content: Any, version: int, status: int = 200, wrote: UUID | None = None) -> Response:
+    """Answer one thing with its `ETag`; `wrote` names it in `X-Wrote` too, after a write."""
+    headers = {"etag": f'"{version}"'}
+    if wrote is not None:
+        headers["x-wrote"] = f"{wrote}:{version}"
+    return json_answer(content, status, headers)
+
+
+def if_match(request: Request) -> int | None:
+    """Read `If-Match`: the version that the caller saw, None when it does not say. Raises Rejected."""
+    text = request.headers.get("if-match")
+    if text is None or text.strip() == "*":
+        return None
+    bare = text.strip().removeprefix("W/").strip('"')
+    if not bare.isascii() or not bare.isdigit() or len(bare) > 9:
+        raise Rejected(
+            f"If-Match {text[:100]!r} is not an ETag of this API",
+            [Problem("If-Match", "etag_invalid", 'must be the ETag of an earlier answer, such as "3"')],
+        )
+    return int(bare)
+
+
+def _write(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return instant_text(value)
+    raise TypeError(f"{type(value).__name__} cannot be answered as JSON")

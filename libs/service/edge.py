@@ -1,0 +1,153 @@
+"""What happens to every request before and after its route: identity, bounds, strict JSON, one log line, metrics."""
+
+import re
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import structlog
+from fastapi import Response
+
+from libs.contracts.ids import uuid7
+from libs.errors import ActivitiesError, Rejected, TooLarge
+from libs.service import metrics, problems
+from libs.service.strict_json import read_json
+
+BODY_MAX_BYTES = 1 << 20
+BULK_MAX_BYTES = 8 << 20
+QUERY_MAX_BYTES = 16 << 10
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = structlog.get_logger("http")
+
+
+class Disconnected(Exception):
+    """The caller went away before its request was complete."""
+
+
+class WrongType(Rejected):
+    """A body of a media type that the route does not read."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class Edge:
+    """Wraps a service's application."""
+
+    def __init__(self, app: App, service: str) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        started = time.perf_counter()
+        headers = {name: value for name, value in scope["headers"]}
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
+        request_id = given if REQUEST_ID.fullmatch(given) else str(uuid7())
+        scope["state"] = {**scope.get("state", {}), "request_id": request_id}
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            body = await _read_body(scope, headers, receive)
+            await self._app(scope, _once(body, receive), answer)
+        except Disconnected:
+            status = 499
+        except ActivitiesError as error:
+            await problems.answer_to(error, request_id)(scope, receive, answer)
+        except Exception as error:
+            log.exception("request failed", request_id=request_id, path=scope["path"], error=type(error).__name__)
+            if status == 0:
+                await _failed(request_id)(scope, receive, answer)
+        self._note(scope, status, time.perf_counter() - started)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "-")
+        metrics.REQUESTS.labels(self._service, scope["method"], route, f"{status // 100}xx").observe(seconds)
+        state = scope["state"]
+        log.info(
+            "request",
+            service=self._service,
+            method=scope["method"],
+            route=route,
+            status=status,
+            ms=round(seconds * 1000, 1),
+            request_id=state["request_id"],
+            business_id=str(state["business_id"]) if "business_id" in state else None,
+        )
+
+
+def _failed(request_id: str) -> Response:
+    return problems.problem(500, "internal", "the server failed; the request id finds it in the log", request_id)
+
+
+async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    """Read the body, counted while it streams; JSON is checked before anything else sees it."""
+    if len(scope.get("query_string", b"")) > QUERY_MAX_BYTES:
+        raise TooLarge(f"the query is longer than {QUERY_MAX_BYTES} bytes")
+    if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        return b""
+    bulk = scope["path"].endswith("/bulk")
+    bound = BULK_MAX_BYTES if bulk else BODY_MAX_BYTES
+    body = await _receive_at_most(bound, headers, receive)
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise WrongType("send the body without content-encoding")
+    if body and not bulk:
+        _check_type(headers.get(b"content-type", b""))
+        read_json(body)
+    return body
+
+
+async def _receive_at_most(bound: int, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > bound:
+        raise TooLarge(f"the body has {int(length)} bytes; at most {bound} are taken")
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > bound:
+            raise TooLarge(f"the body is longer than {bound} bytes")
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _check_type(content_type: bytes) -> None:
+    essence = content_type.split(b";", 1)[0].strip().lower()
+    if essence and essence != b"application/json" and not essence.endswith(b"+json"):
+        shown = essence.decode("latin-1")[:100]
+        raise WrongType(f"content-type is {shown!r}; send application/json (with curl: -H 'content-type: application/json')")
+
+
+def _once(body: bytes, receive: Receive) -> Receive:
+    """Hand the body on as one message; after it, whatever the server says (the disconnect)."""
+    pending = True
+
+    async def handed_on() -> Message:
+        nonlocal pending
+        if pending:
+            pending = False
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return handed_on
+
+

@@ -1,0 +1,49 @@
+"""A service's HTTP application: its routers, each route with a declared permission, errors as problem details."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from libs.database import Database
+from libs.service import problems
+
+
+def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+DatabaseDep = Annotated[Database, Depends(_database)]
+"""The database of the service whose route this is."""
+
+
+class UndeclaredPermission(Exception):
+    """A route says nothing about who may call it; such a service does not start."""
+
+
+def make_app(title: str, routers: list[tuple[APIRouter, int]]) -> FastAPI:
+    """Make the application of a service. `routers` come with the status of an invalid request: 400 or 422.
+
+    Raises UndeclaredPermission.
+    """
+    app = FastAPI(title=title, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    statuses: dict[str, int] = {}
+    for router, invalid_status in routers:
+        for route in router.routes:
+            if isinstance(route, APIRoute):
+                _must_declare(route)
+                statuses[route.path] = invalid_status
+        app.include_router(router)
+    problems.install(app, lambda request: statuses.get(getattr(request.scope.get("route"), "path", ""), 422))
+    return app
+
+
+def _must_declare(route: APIRoute) -> None:
+    if not any(hasattr(call, "scope") for call in _calls(route.dependant)):
+        raise UndeclaredPermission(f"{sorted(route.methods)} {route.path} declares no permission: add Depends(may(…))")
+
+
+def _calls(dependant: Dependant) -> list[Any]:
+    return [dependant.call, *(call for inner in dependant.dependencies for call in _calls(inner))]

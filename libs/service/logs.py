@@ -1,0 +1,38 @@
+"""Structured logs: one JSON line per unit of work, at its end, on standard error."""
+
+import logging
+import sys
+
+import orjson
+import structlog
+
+
+def set_up(level: str) -> None:
+    """Send our log lines, and the libraries' warnings, to standard error as JSON."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer(serializer=_write)],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        cache_logger_on_first_use=True,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared, processor=structlog.processors.JSONRenderer(serializer=_write_text)
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+def _write(value: object, **_: object) -> bytes:
+    return orjson.dumps(value, default=repr)
+
+
+def _write_text(value: object, **_: object) -> str:
+    return _write(value).decode()

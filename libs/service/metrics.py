@@ -1,0 +1,22 @@
+"""Metrics of routes and loops, each with a line of meaning; served at `/metrics`."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+REQUESTS = Histogram(
+    "activities_http_request_seconds",
+    "Time from the first byte of a request to the last byte of its answer, by route and status class.",
+    ("service", "method", "route", "status"),
+    buckets=SECONDS,
+)
+FAILURES = Counter(
+    "activities_task_failures_total",
+    "How often a background task ended with an error and was started again.",
+    ("service", "task"),
+)
+HEALTHY = Gauge(
+    "activities_service_healthy",
+    "1 while /healthz/<service> reports no problem, 0 otherwise; sampled when /metrics is read.",
+    ("service",),
+)

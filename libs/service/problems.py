@@ -1,0 +1,96 @@
+"""Errors as answers: problem details (RFC 9457) that name each field and what is wrong with it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from libs.errors import ActivitiesError, Problem, Rejected, Unavailable
+
+TITLES = {
+    400: "Bad request", 401: "Not authenticated", 403: "Forbidden", 404: "Not found", 405: "Method not allowed",
+    409: "Conflict", 412: "Precondition failed", 413: "Too large", 415: "Unsupported media type",
+    422: "Not valid", 429: "Too many requests", 500: "Internal error", 503: "Not available now",
+}  # fmt: skip
+SHOWN_MAX = 100
+"""Problems named in one answer; a body with more is wrong in kind, not in detail."""
+
+
+def problem(status: int, code: str, detail: str, request_id: str, **more: Any) -> Response:
+    """Answer `application/problem+json`."""
+    content = {
+        "type": "about:blank",
+        "title": TITLES.get(status, "Error"),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+        "errors": more.pop("errors", []),
+        **more,
+    }
+    return Response(orjson.dumps(content), status, media_type="application/problem+json")
+
+
+def install(app: FastAPI, invalid_status: Callable[[Request], int]) -> None:
+    """Turn what routes raise into answers; `invalid_status` says 400 or 422 for a request's path."""
+
+    async def ours(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ActivitiesError)
+        return answer_to(error, request.state.request_id, invalid_status(request))
+
+    async def unreadable(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        status, request_id = invalid_status(request), request.state.request_id
+        return _invalid(status, "invalid", read_validation(error.errors()), request_id)
+
+    async def starlettes(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        detail = f"there is no {request.method} {request.url.path}" if error.status_code in (404, 405) else error.detail
+        code = {404: "no_such_route", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        answer = problem(error.status_code, code, detail, request.state.request_id)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    app.add_exception_handler(ActivitiesError, ours)
+    app.add_exception_handler(RequestValidationError, unreadable)
+    app.add_exception_handler(HTTPException, starlettes)
+
+
+def answer_to(error: ActivitiesError, request_id: str, invalid_status: int = 422) -> Response:
+    """Answer what one of our errors means."""
+    if isinstance(error, Unavailable):
+        answer = problem(error.status, error.code, error.message, request_id)
+        answer.headers["retry-after"] = str(error.retry_after_s)
+        return answer
+    if not isinstance(error, Rejected):
+        return problem(500, "internal", "the server failed; the request id finds it in the log", request_id)
+    status = invalid_status if error.status == 422 else error.status
+    if error.problems:
+        return _invalid(status, error.code, error.problems, request_id)
+    link = getattr(error, "link", None)
+    return problem(status, error.code, error.message, request_id, **({"link": link} if link else {}))
+
+
+def read_validation(errors: Sequence[Any]) -> list[Problem]:
+    """Name the field, the code and the message of each problem that pydantic found."""
+    problems = []
+    for error in errors:
+        path = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
+        field, kind, message = ".".join(path) or "body", error["type"], error["msg"]
+        if kind == "extra_forbidden":
+            kind, message = "unknown_field", "is not a field of this request"
+        elif kind == "missing":
+            kind, message = "required", "is required"
+        problems.append(Problem(field, kind, message.removeprefix("Value error, ")))
+    return problems
+
+
+def _invalid(status: int, code: str, problems: Sequence[Problem], request_id: str) -> Response:
+    named = [{"field": p.field, "code": p.code, "message": p.message} for p in problems[:SHOWN_MAX]]
+    detail = "; ".join(f"{p.field}: {p.message}" for p in problems[:3])
+    if len(problems) > 3:
+        detail += f"; and {len(problems) - 3} more"
+    return problem(status, code, detail, request_id, errors=named)

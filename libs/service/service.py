@@ -1,0 +1,116 @@
+"""A service: what it serves, hears and does by itself, and its life from start to stop."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from fastapi import APIRouter
+
+from libs.access import Access
+from libs.contracts.event import Event
+from libs.contracts.topics import TOPICS
+from libs.database import Database, Transaction
+from libs.messaging.consumer import Consumer, Subscription
+from libs.messaging.relay import Relay
+from libs.service import idempotency
+from libs.service.edge import Edge
+from libs.service.http import make_app
+from libs.service.settings import ServiceSettings
+from libs.service.tasks import Tasks
+
+E = TypeVar("E", bound=Event)
+Handler = Callable[[Transaction, Sequence[E]], Awaitable[None]]
+Loop = Callable[[Database], Awaitable[None]]
+HOUR_S = 3600.0
+
+
+class Service:
+    """One service of the system; `app.create` of each makes one. `package` is its name with underscores."""
+
+    def __init__(self, name: str, settings: ServiceSettings) -> None:
+        self.name = name
+        self.package = name.replace("-", "_")
+        self.settings = settings
+        self.database = Database(
+            settings.urls(self.package),
+            routes_max=settings.routes_connections_max,
+            workers_max=settings.worker_connections_max,
+        )
+        self.access = Access(self.database, settings.reference_wait_max_ms, settings.access_stale_max_s)
+        self._routers: list[tuple[APIRouter, int]] = []
+        self._subscriptions: list[Subscription] = []
+        self._loops: list[tuple[str, float, Callable[[], Awaitable[None]]]] = []
+        self._always: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        self._checks: list[Callable[[], list[str]]] = []
+        self._tasks = Tasks(name)
+        self._consumers: list[Consumer] = []
+        self._relay: Relay | None = None
+        self.every(HOUR_S, idempotency.forget_old)
+
+    def serve(self, router: APIRouter, *, invalid_status: int = 422) -> None:
+        """Serve the routes of a router; a request that is not valid is answered with `invalid_status`."""
+        self._routers.append((router, invalid_status))
+
+    def on(self, model: type[E], handler: Handler[E], *, topics: Sequence[str] = (), latest: bool = False) -> None:
+        """Hear events of a shape, from all its topics or those named; `latest`: of each key the highest version only."""
+        names = tuple(topics) or tuple(topic.name for topic in TOPICS if topic.model is model)
+        self._subscriptions.append(Subscription(model, handler, names, latest))
+
+    def every(self, seconds: float, loop: Loop) -> None:
+        """Run `loop` at start and then every `seconds`."""
+        self._loops.append((loop.__name__, seconds, partial(loop, self.database)))
+
+    def always(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Keep `run` running for the process's life."""
+        self._always.append((getattr(run, "__qualname__", repr(run)), run))
+
+    def ready_when(self, check: Callable[[], list[str]]) -> None:
+        """Add to `/healthz/<service>` the problems that `check` names."""
+        self._checks.append(check)
+
+    def application(self) -> tuple[Edge, set[tuple[str, ...]]]:
+        """Make the ASGI application and name the path prefixes it answers. Raises UndeclaredPermission."""
+        app = make_app(self.name, self._routers)
+        app.state.database = self.database
+        app.state.access = self.access
+        app.state.service = self
+        self.openapi = app.openapi
+        paths = [route.path for router, _ in self._routers for route in router.routes if hasattr(route, "path")]
+        return Edge(app, self.name), {prefix_of(path) for path in paths}
+
+    async def start(self) -> None:
+        """Open the database, then hear, relay and loop. Raises Unavailable while the database does not answer."""
+        await self.database.open()
+        broker = self.settings.broker()
+        self._relay = Relay(self.database, broker)
+        self._tasks.start("relay", self._relay.run)
+        accessing = [Subscription(*pair) for pair in self.access.subscriptions()]
+        for group, subscriptions in ((f"{self.package}.access", accessing), (self.package, self._subscriptions)):
+            if subscriptions:
+                consumer = Consumer(self.package, self.database, broker, subscriptions, group=group)
+                self._consumers.append(consumer)
+                self._tasks.start(group, consumer.start)
+        for name, seconds, loop in self._loops:
+            self._tasks.every(name, seconds, loop)
+        for name, run in self._always:
+            self._tasks.start(name, run)
+
+    async def stop(self) -> None:
+        """Finish what is in hand, stop hearing and relaying, close the database."""
+        for consumer in self._consumers:
+            await consumer.stop()
+        await self._tasks.stop()
+        await self.database.close()
+
+    def problems(self) -> list[str]:
+        """Say what keeps this service from making progress; empty when all is well."""
+        found = self._tasks.problems()
+        for part in (*self._consumers, *([self._relay] if self._relay else [])):
+            found += part.problems()
+        return found + [problem for check in self._checks for problem in check()]
+
+
+def prefix_of(path: str) -> tuple[str, ...]:
+    """Name the part of a path that decides which service answers: one word, after `api` and `v1` two."""
+    words = path.split("/")[1:3]
+    return tuple(words) if words[0] in ("api", "v1") else (words[0],)

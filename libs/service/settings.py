@@ -1,0 +1,48 @@
+"""The knobs that every service has. A field's name is its environment variable; services add their own."""
+
+import os
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings
+
+from libs.database import Urls
+from libs.messaging.broker import BrokerSettings
+
+
+class ServiceSettings(BaseSettings):
+    """What a service needs to know of its surroundings.
+
+    `DATABASE_URL` names the server; `<SERVICE>_DATABASE_URL` (such as `INGEST_DATABASE_URL`) puts one service's
+    database somewhere else.
+    """
+
+    database_url: SecretStr = SecretStr("")
+    database_roles_secret: SecretStr = SecretStr("")
+    kafka_bootstrap_servers: str = "127.0.0.1:9092"
+    kafka_partitions: int = Field(4, ge=1)
+    kafka_replication_factor: int = Field(1, ge=1)
+    routes_connections_max: int = Field(6, ge=1)
+    worker_connections_max: int = Field(4, ge=3)
+    reference_wait_max_ms: int = Field(2_000, ge=0)
+    access_stale_max_s: int = Field(900, ge=1)
+    outbox_backlog_max_bytes: int = Field(1 << 30, ge=1)
+    log_level: str = "info"
+
+    def urls(self, package: str) -> Urls:
+        """Name the database of a service. Raises ValueError when no address is set."""
+        secret = self.database_roles_secret.get_secret_value()
+        own = os.environ.get(f"{package.upper()}_DATABASE_URL")
+        if own:
+            return Urls(package, own, secret)
+        server = self.database_url.get_secret_value()
+        if not server:
+            raise ValueError(f"set DATABASE_URL (the server) or {package.upper()}_DATABASE_URL (the database)")
+        return Urls.on_server(package, server, secret)
+
+    def broker(self) -> BrokerSettings:
+        """Name the Kafka brokers and how topics are laid out on them."""
+        return BrokerSettings(
+            bootstrap_servers=self.kafka_bootstrap_servers,
+            partitions=self.kafka_partitions,
+            replication_factor=self.kafka_replication_factor,
+        )

@@ -1,0 +1,67 @@
+"""JSON from outside, read strictly (RFC 8259 where it says SHOULD, and I-JSON, RFC 7493).
+
+Refused: nesting over 32, a key twice in one object, NaN and infinities, integers beyond ±(2^53 - 1), NUL characters,
+lone surrogates. The quick way costs one parse and one write; only text that is not written canonically pays more.
+"""
+
+import json
+from typing import Any
+
+import orjson
+
+from libs.errors import Malformed
+
+DEPTH_MAX = 32
+INTEGER_MAX = 2**53 - 1
+
+
+def read_json(text: bytes) -> Any:
+    """Read JSON. Raises Malformed with what is wrong and where it can be told."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"the body is not valid JSON: {error}") from None
+    if orjson.dumps(value) != text:
+        _refuse_double_keys(text)
+    _refuse_extremes(value, 1)
+    return value
+
+
+def _refuse_double_keys(text: bytes) -> None:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            keys = [key for key, _ in pairs]
+            double = next(key for key in keys if keys.count(key) > 1)
+            raise Malformed(f"the key {double[:100]!r} stands twice in one object")
+        return found
+
+    try:
+        json.loads(text, object_pairs_hook=once)
+    except RecursionError:
+        raise Malformed(f"the body is nested deeper than {DEPTH_MAX} levels") from None
+
+
+def _refuse_extremes(value: Any, depth: int) -> None:
+    kind = type(value)
+    if kind is str:
+        if "\x00" in value:
+            raise Malformed("the body contains a NUL character (\\u0000), which no field takes")
+    elif kind is int:
+        if not -INTEGER_MAX <= value <= INTEGER_MAX:
+            raise Malformed(f"the integer {value} is outside ±{INTEGER_MAX}; send it as a string")
+    elif kind is dict:
+        _refuse_depth(depth)
+        for key, item in value.items():
+            if "\x00" in key:
+                raise Malformed("a key contains a NUL character (\\u0000)")
+            _refuse_extremes(item, depth + 1)
+    elif kind is list:
+        _refuse_depth(depth)
+        for item in value:
+            _refuse_extremes(item, depth + 1)
+
+
+def _refuse_depth(depth: int) -> None:
+    if depth > DEPTH_MAX:
+        raise Malformed(f"the body is nested deeper than {DEPTH_MAX} levels")

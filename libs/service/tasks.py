@@ -1,0 +1,72 @@
+"""Background work of a service: the only place that starts tasks."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from libs.errors import Unavailable
+from libs.service import metrics
+
+RESTART_FIRST_S = 0.1
+RESTART_MAX_S = 10.0
+STOP_S = 20.0
+
+log = structlog.get_logger("tasks")
+
+
+class Tasks:
+    """Tasks that are started again with a growing wait when they fail, until they are stopped."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._failing: dict[str, str] = {}
+
+    def start(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run `run` for good."""
+        self._tasks[name] = asyncio.create_task(self._keep_going(name, run), name=f"{self._service}.{name}")
+
+    def every(self, name: str, seconds: float, run: Callable[[], Awaitable[None]]) -> None:
+        """Run `run` now and then every `seconds`."""
+
+        async def over_and_over() -> None:
+            while True:
+                await run()
+                self._failing.pop(name, None)
+                await asyncio.sleep(seconds)
+
+        self.start(name, over_and_over)
+
+    async def stop(self) -> None:
+        """Cancel all and wait for their end, at most 20 s."""
+        for task in self._tasks.values():
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=STOP_S)
+        self._tasks.clear()
+
+    def problems(self) -> list[str]:
+        """Name the tasks that fail, with their last error."""
+        return [f"{name}: {error}" for name, error in sorted(self._failing.items())]
+
+    async def _keep_going(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        wait_s = RESTART_FIRST_S
+        while True:
+            started = asyncio.get_running_loop().time()
+            try:
+                await run()
+                return
+            except Unavailable as error:
+                self._note(name, error)
+            except Exception as error:
+                self._note(name, error)
+                log.exception("task failed", service=self._service, task=name)
+            if asyncio.get_running_loop().time() - started > RESTART_MAX_S:
+                wait_s = RESTART_FIRST_S
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, RESTART_MAX_S)
+
+    def _note(self, name: str, error: Exception) -> None:
+        self._failing[name] = f"{type(error).__name__}: {error}"
+        metrics.FAILURES.labels(self._service, name).inc()
