@@ -1,0 +1,114 @@
+"""Recognises callers in one service, from its own copy of keys and members."""
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import partial
+
+from libs.access import store
+from libs.access.credentials import Credentials, read_credentials
+from libs.access.keys import hash_of, matches, parse_key
+from libs.access.lookup import Lookup, Place
+from libs.access.principal import Principal
+from libs.access.scopes import ACT_AS
+from libs.access.store import KeyRow
+from libs.database import Database
+from libs.errors import Forbidden, Problem, Unauthenticated, Unavailable
+
+REFERENCE_WAIT_MAX_MS = 2_000
+ACCESS_STALE_MAX_S = 900
+
+
+class Access:
+    """Who may call this service. `stale_max_s` is None where the tables are the truth itself (directory)."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        reference_wait_max_ms: int = REFERENCE_WAIT_MAX_MS,
+        stale_max_s: float | None = ACCESS_STALE_MAX_S,
+    ) -> None:
+        self._database = database
+        self._stale_max_s = stale_max_s
+        self._fresh_at = time.monotonic()
+        self._keys: Lookup[KeyRow] = Lookup(self._load_keys, reference_wait_max_ms)
+        self._members: Lookup[bool] = Lookup(self._load_members, reference_wait_max_ms)
+
+    async def authenticate(self, headers: Iterable[tuple[bytes, bytes]], *, named: bool = False) -> Principal:
+        """Recognise the caller from a request's raw ASGI headers.
+
+        Raises Malformed (400), Unauthenticated (401), Forbidden (403), Unavailable (503).
+        """
+        credentials = read_credentials(headers, named=named)
+        self._refuse_when_stale()
+        key = await self.lookup(credentials.key)
+        if key is None:
+            raise Unauthenticated("this key is not known")
+        _refuse_ended(key)
+        if credentials.business_id is not None and credentials.business_id != key.business_id:
+            raise _forbidden("X-BUSINESS-ID", "this key belongs to another business")
+        return await self._principal_of(key, credentials)
+
+    async def lookup(self, text: str) -> KeyRow | None:
+        """Find a key by its whole text, waiting up to `reference_wait_max_ms` for one that is not known yet.
+
+        A wrong secret is treated as an unknown key; a wrong checksum is None at once.
+        """
+        place = parse_key(text)
+        if place is None:
+            return None
+        return await self._keys.find((place.business_id, place.id), partial(_is_key, hash_of(text)))
+
+    def invalidate(self) -> None:
+        """Forget what is remembered of keys and members: something about them has changed."""
+        self._keys.forget()
+        self._members.forget()
+
+    def touch(self) -> None:
+        """Note that the copy is up to date now: its consumer has reached the end of its topics."""
+        self._fresh_at = time.monotonic()
+
+    def age_s(self) -> float:
+        """Tell how long ago the copy was last known to be up to date; 0 where the tables are the truth."""
+        return 0.0 if self._stale_max_s is None else time.monotonic() - self._fresh_at
+
+    def _refuse_when_stale(self) -> None:
+        if self._stale_max_s is not None and self.age_s() > self._stale_max_s:
+            raise Unavailable(
+                f"keys were last known to be up to date {self.age_s():.0f} s ago; the bound is {self._stale_max_s:.0f} s",
+                retry_after_s=5,
+            )
+
+    async def _principal_of(self, key: KeyRow, credentials: Credentials) -> Principal:
+        user_id = key.member_id
+        if credentials.user_id is not None and credentials.user_id != key.member_id:
+            if ACT_AS not in key.scopes:
+                raise _forbidden("X-USER-ID", "acting for another member needs the scope act_as")
+            if not await self._members.find((key.business_id, credentials.user_id), bool):
+                raise _forbidden("X-USER-ID", f"{credentials.user_id} is not a member of this business")
+            user_id = credentials.user_id
+        return Principal(key.business_id, key.id, key.kind, user_id, key.scopes, key.zone)
+
+    async def _load_keys(self, places: set[Place]) -> dict[Place, KeyRow]:
+        async with self._database.key_lookup() as tx:
+            return await store.list_keys(tx, places)
+
+    async def _load_members(self, places: set[Place]) -> dict[Place, bool]:
+        async with self._database.key_lookup() as tx:
+            return await store.list_live_members(tx, places)
+
+
+def _is_key(presented: str, key: KeyRow) -> bool:
+    return matches(key.hash, presented)
+
+
+def _refuse_ended(key: KeyRow) -> None:
+    if key.revoked_at is not None or key.ended:
+        raise Unauthenticated("this key was revoked", code="revoked")
+    if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+        raise Unauthenticated("this key has expired", code="expired")
+
+
+def _forbidden(header: str, message: str) -> Forbidden:
+    return Forbidden(message, [Problem(header, "forbidden", message)])

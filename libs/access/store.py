@@ -1,0 +1,57 @@
+"""All SQL that looks a caller up. It reads the same columns in a service's copy and in directory's own tables."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from libs.contracts.directory import KeyKind
+from libs.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """A key as look-up needs it. `ended`: its business or the member it belongs to is deleted."""
+
+    business_id: UUID
+    id: UUID
+    kind: KeyKind
+    hash: str
+    scopes: frozenset[str]
+    member_id: UUID | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    zone: str
+    ended: bool
+
+
+async def list_keys(tx: Transaction, places: Collection[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], KeyRow]:
+    """Look up keys by (business, id). A key whose business or own member is not known yet is not known either."""
+    rows = await tx.fetch(
+        """
+        select k.business_id, k.id, k.kind, k.hash, k.scopes, k.member_id, k.expires_at, k.revoked_at, b.zone,
+               b.deleted_at is not null or m.deleted_at is not null as ended
+        from unnest($1::uuid[], $2::uuid[]) as wanted (business_id, id)
+        join api_key k on k.business_id = wanted.business_id and k.id = wanted.id
+        join business b on b.business_id = k.business_id
+        left join member m on m.business_id = k.business_id and m.id = k.member_id
+        where k.member_id is null or m.id is not null
+        """,
+        [business_id for business_id, _ in places],
+        [key_id for _, key_id in places],
+    )
+    return {(row[0], row[1]): KeyRow(*row[:4], frozenset(row[4]), *row[5:]) for row in rows}
+
+
+async def list_live_members(tx: Transaction, places: Collection[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], bool]:
+    """Look up members by (business, id): whether each that is known is live."""
+    rows = await tx.fetch(
+        """
+        select m.business_id, m.id, m.deleted_at is null as live
+        from unnest($1::uuid[], $2::uuid[]) as wanted (business_id, id)
+        join member m on m.business_id = wanted.business_id and m.id = wanted.id
+        """,
+        [business_id for business_id, _ in places],
+        [member_id for _, member_id in places],
+    )
+    return {(row[0], row[1]): row[2] for row in rows}
