@@ -4,12 +4,12 @@ import asyncio
 import importlib
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Annotated
 
 import typer
 import uvloop
 
+from libs.database.migrations import folders_of
 from libs.database.migrations import migrate as apply_migrations
 from libs.errors import ActivitiesError
 from libs.messaging import admin
@@ -20,7 +20,6 @@ from libs.service.settings import ServiceSettings
 NAMES = ("directory", "ingest", "lifecycle", "timeline-projector", "reporting", "webhook-dispatcher")
 PROJECTIONS = ("timeline-projector", "reporting")
 TRUTHS = ("directory", "ingest", "lifecycle")
-ROOT = Path(__file__).resolve().parent.parent
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 Name = Annotated[str, typer.Argument(help=f"one of {', '.join(NAMES)}, or all")]
@@ -54,7 +53,9 @@ def prepare(name: Name = "all") -> None:
     """Migrate and make topics in one go."""
 
     async def both() -> None:
-        await asyncio.gather(admin.create_topics(ServiceSettings().broker()), *(_migrate(each) for each in _named(name)))
+        await asyncio.gather(
+            admin.create_topics(ServiceSettings().broker()), *(_migrate(each) for each in _named(name))
+        )
 
     _do(both)
 
@@ -75,16 +76,9 @@ def topics(name: Name = "all") -> None:
     _do(lambda: admin.create_topics(ServiceSettings().broker()))
 
 
-def migration_folders(package: str) -> list[Path]:
-    """List a service's migrations in the order of applying: messaging, access, service conventions, its own."""
-    shared = ["messaging", "service"] if package == "directory" else ["messaging", "access", "service"]
-    folders = [ROOT / "libs" / part / "migrations" for part in shared]
-    return [*folders, ROOT / "services" / package / "migrations"]
-
-
 async def _migrate(name: str) -> None:
     package = name.replace("-", "_")
-    applied = await apply_migrations(ServiceSettings().urls(package), migration_folders(package))
+    applied = await apply_migrations(ServiceSettings().urls(package), folders_of(package))
     for each in applied:
         typer.echo(f"{name}: applied {each}", err=True)
 

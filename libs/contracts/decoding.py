@@ -34,7 +34,9 @@ def _struct_of(model: type[Shape]) -> type[msgspec.Struct]:
     for name, info in model.model_fields.items():
         annotation = _plain(info.annotation)
         if info.default_factory is not None:
-            fields.append((name, annotation, msgspec.field(default_factory=cast(Callable[[], Any], info.default_factory))))
+            fields.append(
+                (name, annotation, msgspec.field(default_factory=cast(Callable[[], Any], info.default_factory)))
+            )
         elif info.default is not PydanticUndefined:
             fields.append((name, annotation, info.default))
         else:
@@ -52,7 +54,7 @@ def _plain(annotation: Any) -> Any:
     if origin is Literal:
         return annotation
     if origin in (Union, types.UnionType):
-        return Union[tuple(_plain(argument) for argument in arguments)]
+        return Union[tuple(_plain(argument) for argument in arguments)]  # noqa: UP007 - made from a tuple
     if origin is list:
         return list[_plain(arguments[0])]  # type: ignore[misc]
     if origin is dict:

@@ -4,6 +4,8 @@ Names of the service's login roles are written `{routes}`, `{worker}`, `{keys}`.
 walls between businesses round a table: grants for the two roles, row-level security forced on the route role.
 """
 
+from __future__ import annotations
+
 import asyncio
 import hashlib
 from collections.abc import Sequence
@@ -15,12 +17,20 @@ import asyncpg
 from libs.database.urls import ROLES, Urls
 from libs.errors import ActivitiesError
 
+ROOT = Path(__file__).resolve().parents[2]
 LOCK_KEY = 4_713_000_001
 CONNECT_S = 10
 
 
 class MigrationChanged(ActivitiesError):
     """A migration that was applied has been edited since; write a new one instead."""
+
+
+def folders_of(package: str) -> list[Path]:
+    """List a service's migrations in the order of applying: messaging, access, HTTP conventions, its own."""
+    shared = ["messaging", "service"] if package == "directory" else ["messaging", "access", "service"]
+    folders = [ROOT / "libs" / part / "migrations" for part in shared]
+    return [*folders, ROOT / "services" / package / "migrations"]
 
 
 async def migrate(urls: Urls, folders: Sequence[Path]) -> list[str]:
@@ -88,7 +98,7 @@ async def _prepare(connection: asyncpg.Connection[asyncpg.Record], urls: Urls) -
 
 async def _apply(connection: asyncpg.Connection[asyncpg.Record], urls: Urls, folder: Path) -> list[str]:
     applied = []
-    for path in sorted(folder.glob("*.sql")):
+    for path in await asyncio.to_thread(_files, folder):
         name = f"{folder.parent.name}/{path.name}"
         sql = await asyncio.to_thread(path.read_text)
         checksum = hashlib.sha256(sql.encode()).hexdigest()
@@ -101,6 +111,10 @@ async def _apply(connection: asyncpg.Connection[asyncpg.Record], urls: Urls, fol
         elif known != checksum:
             raise MigrationChanged(f"{urls.service}: {name} was edited after it was applied; add a new migration")
     return applied
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.sql"))
 
 
 def _name_roles(sql: str, urls: Urls) -> str:

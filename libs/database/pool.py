@@ -1,5 +1,7 @@
 """The pools of one service, and the transactions they give out."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -117,7 +119,7 @@ class Database:
         return True
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator["PoolConnectionProxy[asyncpg.Record]"]:
+    async def session(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
         """Take a worker's connection out of the pool, for locks that outlive a transaction."""
         async with self._connection("worker") as connection:
             yield connection
@@ -142,7 +144,7 @@ class Database:
         failpoints.reach(f"{self.name}.commit.reported")
 
     @asynccontextmanager
-    async def _connection(self, role: Role) -> AsyncIterator["PoolConnectionProxy[asyncpg.Record]"]:
+    async def _connection(self, role: Role) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
         if role not in self._pools:
             raise Unavailable(f"{self.name}: the database is not open")
         pool = self._pools[role]
@@ -163,7 +165,7 @@ def _unavailable(name: str) -> Iterator[None]:
         raise Unavailable(f"{name}: the database does not answer ({type(error).__name__}: {error})") from error
 
 
-async def _roll_back(connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
+async def _roll_back(connection: PoolConnectionProxy[asyncpg.Record]) -> None:
     if connection.is_closed():
         return
     try:

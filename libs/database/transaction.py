@@ -1,5 +1,7 @@
 """An open transaction: the only way to a service's tables."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
@@ -16,7 +18,7 @@ class Transaction:
 
     __slots__ = ("_connection", "appended")
 
-    def __init__(self, connection: "PoolConnectionProxy[Record]") -> None:
+    def __init__(self, connection: PoolConnectionProxy[Record]) -> None:
         self._connection = connection
         self.appended = False
 

@@ -16,7 +16,11 @@ LENGTH_MAX = 1_000
 
 def encode_cursor(principal: Tenant, filter_text: str, values: list[Any]) -> str:
     """Write a cursor: unpadded base64url of the last row's sort values and a mark of business and filter."""
-    return base64.urlsafe_b64encode(orjson.dumps([_mark(principal.business_id, filter_text), *values])).decode().rstrip("=")
+    return (
+        base64.urlsafe_b64encode(orjson.dumps([_mark(principal.business_id, filter_text), *values]))
+        .decode()
+        .rstrip("=")
+    )
 
 
 def decode_cursor(principal: Tenant, filter_text: str, text: str) -> list[Any]:

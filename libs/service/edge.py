@@ -48,7 +48,7 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         started = time.perf_counter()
-        headers = {name: value for name, value in scope["headers"]}
+        headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"").decode("latin-1")
         request_id = given if REQUEST_ID.fullmatch(given) else str(uuid7())
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
@@ -134,7 +134,9 @@ def _check_type(content_type: bytes) -> None:
     essence = content_type.split(b";", 1)[0].strip().lower()
     if essence and essence != b"application/json" and not essence.endswith(b"+json"):
         shown = essence.decode("latin-1")[:100]
-        raise WrongType(f"content-type is {shown!r}; send application/json (with curl: -H 'content-type: application/json')")
+        raise WrongType(
+            f"content-type is {shown!r}; send application/json (with curl: -H 'content-type: application/json')"
+        )
 
 
 def _once(body: bytes, receive: Receive) -> Receive:
@@ -149,5 +151,3 @@ def _once(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return handed_on
-
-

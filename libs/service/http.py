@@ -42,7 +42,7 @@ def make_app(title: str, routers: list[tuple[APIRouter, int]]) -> FastAPI:
 
 def _must_declare(route: APIRoute) -> None:
     if not any(hasattr(call, "scope") for call in _calls(route.dependant)):
-        raise UndeclaredPermission(f"{sorted(route.methods)} {route.path} declares no permission: add Depends(may(…))")
+        raise UndeclaredPermission(f"{route.methods} {route.path} declares no permission: add Depends(may(…))")
 
 
 def _calls(dependant: Dependant) -> list[Any]:

@@ -25,21 +25,25 @@ HOUR_S = 3600.0
 
 
 class Service:
-    """One service of the system; `app.create` of each makes one. `package` is its name with underscores."""
+    """One service of the system; `app.create` of each makes one. `package` is its name with underscores.
 
-    def __init__(self, name: str, settings: ServiceSettings) -> None:
+    `owns_access` is the one whose tables are the truth about keys and members; all others hear copies.
+    """
+
+    def __init__(self, name: str, settings: ServiceSettings, *, owns_access: bool = False) -> None:
         self.name = name
         self.package = name.replace("-", "_")
         self.settings = settings
+        self._owns_access = owns_access
         self.database = Database(
             settings.urls(self.package),
             routes_max=settings.routes_connections_max,
             workers_max=settings.worker_connections_max,
         )
-        self.access = Access(self.database, settings.reference_wait_max_ms, settings.access_stale_max_s)
+        self.access = self._make_access()
         self._routers: list[tuple[APIRouter, int]] = []
         self._subscriptions: list[Subscription] = []
-        self._loops: list[tuple[str, float, Callable[[], Awaitable[None]]]] = []
+        self._loops: list[tuple[float, Loop]] = []
         self._always: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._checks: list[Callable[[], list[str]]] = []
         self._tasks = Tasks(name)
@@ -52,13 +56,13 @@ class Service:
         self._routers.append((router, invalid_status))
 
     def on(self, model: type[E], handler: Handler[E], *, topics: Sequence[str] = (), latest: bool = False) -> None:
-        """Hear events of a shape, from all its topics or those named; `latest`: of each key the highest version only."""
+        """Hear events of a shape, from all its topics or those named; `latest`: only the highest version of a key."""
         names = tuple(topics) or tuple(topic.name for topic in TOPICS if topic.model is model)
         self._subscriptions.append(Subscription(model, handler, names, latest))
 
     def every(self, seconds: float, loop: Loop) -> None:
         """Run `loop` at start and then every `seconds`."""
-        self._loops.append((loop.__name__, seconds, partial(loop, self.database)))
+        self._loops.append((seconds, loop))
 
     def always(self, run: Callable[[], Awaitable[None]]) -> None:
         """Keep `run` running for the process's life."""
@@ -67,6 +71,11 @@ class Service:
     def ready_when(self, check: Callable[[], list[str]]) -> None:
         """Add to `/healthz/<service>` the problems that `check` names."""
         self._checks.append(check)
+
+    def use(self, database: Database) -> None:
+        """Take another database than the settings name; before anything else is called."""
+        self.database = database
+        self.access = self._make_access()
 
     def application(self) -> tuple[Edge, set[tuple[str, ...]]]:
         """Make the ASGI application and name the path prefixes it answers. Raises UndeclaredPermission."""
@@ -77,6 +86,11 @@ class Service:
         self.openapi = app.openapi
         paths = [route.path for router, _ in self._routers for route in router.routes if hasattr(route, "path")]
         return Edge(app, self.name), {prefix_of(path) for path in paths}
+
+    def _make_access(self) -> Access:
+        settings = self.settings
+        stale_max_s = None if self._owns_access else settings.access_stale_max_s
+        return Access(self.database, reference_wait_max_ms=settings.reference_wait_max_ms, stale_max_s=stale_max_s)
 
     async def start(self) -> None:
         """Open the database, then hear, relay and loop. Raises Unavailable while the database does not answer."""
@@ -90,8 +104,8 @@ class Service:
                 consumer = Consumer(self.package, self.database, broker, subscriptions, group=group)
                 self._consumers.append(consumer)
                 self._tasks.start(group, consumer.start)
-        for name, seconds, loop in self._loops:
-            self._tasks.every(name, seconds, loop)
+        for seconds, loop in self._loops:
+            self._tasks.every(getattr(loop, "__name__", repr(loop)), seconds, partial(loop, self.database))
         for name, run in self._always:
             self._tasks.start(name, run)
 

@@ -45,23 +45,20 @@ def _refuse_double_keys(text: bytes) -> None:
 def _refuse_extremes(value: Any, depth: int) -> None:
     kind = type(value)
     if kind is str:
-        if "\x00" in value:
-            raise Malformed("the body contains a NUL character (\\u0000), which no field takes")
+        _refuse_nul(value)
     elif kind is int:
         if not -INTEGER_MAX <= value <= INTEGER_MAX:
             raise Malformed(f"the integer {value} is outside ±{INTEGER_MAX}; send it as a string")
-    elif kind is dict:
-        _refuse_depth(depth)
-        for key, item in value.items():
-            if "\x00" in key:
-                raise Malformed("a key contains a NUL character (\\u0000)")
-            _refuse_extremes(item, depth + 1)
-    elif kind is list:
-        _refuse_depth(depth)
+    elif kind is dict or kind is list:
+        if depth > DEPTH_MAX:
+            raise Malformed(f"the body is nested deeper than {DEPTH_MAX} levels")
+        if kind is dict:
+            _refuse_nul("".join(value))
+            value = value.values()
         for item in value:
             _refuse_extremes(item, depth + 1)
 
 
-def _refuse_depth(depth: int) -> None:
-    if depth > DEPTH_MAX:
-        raise Malformed(f"the body is nested deeper than {DEPTH_MAX} levels")
+def _refuse_nul(text: str) -> None:
+    if "\x00" in text:
+        raise Malformed("the body contains a NUL character (\\u0000), which no key and no field takes")

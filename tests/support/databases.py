@@ -5,14 +5,13 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 from libs.contracts.ids import uuid7
-from libs.database import Database, Urls
-from libs.database.migrations import migrate
-from services.__main__ import migration_folders
+from libs.database import Database, Urls, migrations
 
 ROLES_SECRET = "secret-of-the-tests"
 LOCK_KEY = 4_713_000_002
@@ -53,27 +52,20 @@ async def fresh_urls(package: str) -> AsyncIterator[Urls]:
 
 
 async def _template(package: str) -> str:
-    files = [path for folder in migration_folders(package) for path in sorted(folder.glob("*.sql"))]
+    files = [path for folder in migrations.folders_of(package) for path in sorted(folder.glob("*.sql"))]
     texts = [await asyncio.to_thread(path.read_bytes) for path in files]
-    runner = await asyncio.to_thread(_runner_source)
+    runner = await asyncio.to_thread(Path(migrations.__file__).read_bytes)
     name = f"template_{package}_{hashlib.sha256(b''.join([runner, *texts])).hexdigest()[:12]}"
     connection = await asyncpg.connect(server_url())
     try:
         await connection.execute("select pg_advisory_lock($1)", LOCK_KEY)
         if not await connection.fetchval("select true from pg_database where datname = $1", name):
             making = urls_of(package, f"{name}_{uuid7().hex[-6:]}")
-            await migrate(making, migration_folders(package))
+            await migrations.migrate(making, migrations.folders_of(package))
             await connection.execute(f'alter database "{making.database}" rename to "{name}"')
     finally:
         await connection.close()
     return name
-
-
-def _runner_source() -> bytes:
-    import libs.database.migrations as runner
-
-    with open(runner.__file__, "rb") as source:
-        return source.read()
 
 
 async def _on_server(sql: str) -> None:
