@@ -61,6 +61,7 @@ class Database:
         self._sizes: dict[Role, int] = {"routes": routes_max, "worker": workers_max, "keys": KEYS_MAX}
         self._pools: dict[Role, asyncpg.Pool[asyncpg.Record]] = {}
         self._woken: list[Callable[[], None]] = []
+        self.outbox_full = False  # set by the relay: routes may not append until it has caught up
 
     async def open(self) -> None:
         """Open the pools. Raises Unavailable when the server does not answer."""
@@ -130,6 +131,7 @@ class Database:
             with _unavailable(self.name):
                 await connection.execute(begin)
                 tx = Transaction(connection)
+                tx.outbox_full = self.outbox_full and role == "routes"
                 try:
                     yield tx
                     failpoints.reach(f"{self.name}.commit.before")

@@ -13,14 +13,16 @@ class Transaction:
     """An open transaction on one connection. Rows are asyncpg's: by name or by position.
 
     JSON goes in and comes out as bytes, so that stored documents can be passed on without being read.
-    `appended` says whether something was put into the outbox, so that the relay is woken after the commit.
+    `appended` says whether something was put into the outbox, so that the relay is woken after the commit;
+    `outbox_full` that a route may not put more into it.
     """
 
-    __slots__ = ("_connection", "appended")
+    __slots__ = ("_connection", "appended", "outbox_full")
 
     def __init__(self, connection: PoolConnectionProxy[Record]) -> None:
         self._connection = connection
         self.appended = False
+        self.outbox_full = False
 
     async def execute(self, sql: str, *arguments: Any) -> int:
         """Run a statement and return the number of rows it touched."""

@@ -1,0 +1,85 @@
+"""How to reach Kafka, and what both directions have in common."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Headers = Sequence[tuple[str, bytes]]
+
+VALUE_MAX_BYTES = 1_048_576
+"""The longest value that may be put into the outbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """Where Kafka is and how it is used. `instance` names this process among those of its service, if it has a name.
+
+    With an instance a restarted process takes its partitions back at once, instead of after `session_timeout_ms`; two
+    processes of one service must not have the same.
+    """
+
+    bootstrap_servers: str
+    partitions: int = 4
+    replication_factor: int = 1
+    message_max_bytes: int = VALUE_MAX_BYTES + 65_536  # of a whole record: value, key, headers
+    compression: Literal["lz4", "gzip", "zstd"] | None = None
+    instance: str | None = None
+    session_timeout_ms: int = 10_000
+    records_max: int = 1_000  # in one batch of a consumer
+    linger_ms: int = 0  # how long a consumer waits for more once it has something
+    fetch_max_bytes: int = 4 * 1024 * 1024
+    partition_fetch_max_bytes: int = 256 * 1024
+    publish_timeout_s: float = 10.0
+    outbox_backlog_max_bytes: int = 1024 * 1024 * 1024
+
+
+class Raw:
+    """Codec of the broker: hands records over as they came, so that nothing is decoded twice."""
+
+    async def decode(self, message: Any) -> Any:
+        """Hand over the body."""
+        return message.body
+
+    async def encode(self, message: Any, serializer: object = None) -> tuple[bytes, str | None]:
+        """Take bytes as they are."""
+        return message, None
+
+    async def decode_batch(self, message: Any) -> Any:
+        """Hand over the records."""
+        return message.raw_message
+
+    async def encode_batch(self, messages: Sequence[Any], serializer: object = None) -> list[tuple[bytes, str | None]]:
+        """Take bytes as they are."""
+        return [(message, None) for message in messages]
+
+
+class Sparing(logging.Filter):
+    """Lets one line per place in the code through each `every_s`: with Kafka away aiokafka writes hundreds a second."""
+
+    def __init__(self, every_s: float = 10.0) -> None:
+        super().__init__()
+        self._every_s = every_s
+        self._last: dict[tuple[str, int], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether the line may pass."""
+        place = record.pathname, record.lineno
+        now = time.monotonic()
+        if now - self._last.get(place, -self._every_s) < self._every_s:
+            return False
+        self._last[place] = now
+        return True
+
+
+_sparing = Sparing()
+
+
+def spare_logs() -> None:
+    """Rate-limit what aiokafka's loggers say; calling it again changes nothing."""
+    for name in ["aiokafka", *logging.root.manager.loggerDict]:
+        if name.startswith("aiokafka"):
+            logger = logging.getLogger(name)
+            logger.setLevel(logging.WARNING)
+            logger.addFilter(_sparing)
