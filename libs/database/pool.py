@@ -140,9 +140,8 @@ class Database:
                     raise
                 await connection.execute("commit")
         failpoints.reach(f"{self.name}.commit.after")
-        if tx.appended:
-            for wake in self._woken:
-                wake()
+        for call in (*tx.after_commit, *(self._woken if tx.appended else ())):
+            call()
         failpoints.reach(f"{self.name}.commit.reported")
 
     @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 from asyncpg import Record
@@ -17,12 +17,17 @@ class Transaction:
     `outbox_full` that a route may not put more into it.
     """
 
-    __slots__ = ("_connection", "appended", "outbox_full")
+    __slots__ = ("_connection", "after_commit", "appended", "outbox_full")
 
     def __init__(self, connection: PoolConnectionProxy[Record]) -> None:
         self._connection = connection
         self.appended = False
         self.outbox_full = False
+        self.after_commit: list[Callable[[], None]] = []
+
+    def on_commit(self, call: Callable[[], None]) -> None:
+        """Have `call` called once this transaction is committed, and not if it is rolled back."""
+        self.after_commit.append(call)
 
     async def execute(self, sql: str, *arguments: Any) -> int:
         """Run a statement and return the number of rows it touched."""

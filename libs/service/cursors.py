@@ -33,7 +33,7 @@ def decode_cursor(principal: Tenant, filter_text: str, text: str) -> list[Any]:
         raise _refused("is not a cursor of this API; take `next` of an earlier answer as it is") from None
     if mark != _mark(principal.business_id, filter_text):
         raise _refused("belongs to a list with another filter; start again without it")
-    return values
+    return list(values)
 
 
 def _mark(business_id: UUID, filter_text: str) -> str:

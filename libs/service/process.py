@@ -11,7 +11,6 @@ import uvicorn
 from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from libs.access import keys
 from libs.errors import ActivitiesError, Unavailable
 from libs.service import metrics, problems
 from libs.service.edge import Receive, Scope, Send
@@ -100,7 +99,7 @@ class Process:
             if service.name in self._started:
                 if not await service.database.answers():
                     waiting.append(f"{service.name} (database)")
-                elif given and not await service.access.knows(keys.parse_key(given.decode("latin-1"))):
+                elif given and await service.access.lookup(given.decode("latin-1")) is None:
                     waiting.append(f"{service.name} (keys)")
         return _json({"ready": not waiting, "waiting_for": waiting}, 503 if waiting else 200)
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from fastapi import APIRouter
 
-from libs.access import Access
+from libs.access import Access, copy
 from libs.contracts.event import Event
 from libs.contracts.topics import TOPICS
 from libs.database import Database, Transaction
@@ -22,6 +22,7 @@ E = TypeVar("E", bound=Event)
 Handler = Callable[[Transaction, Sequence[E]], Awaitable[None]]
 Loop = Callable[[Database], Awaitable[None]]
 HOUR_S = 3600.0
+TOUCH_S = 5.0
 
 
 class Service:
@@ -98,12 +99,14 @@ class Service:
         broker = self.settings.broker()
         self._relay = Relay(self.database, broker)
         self._tasks.start("relay", self._relay.run)
-        accessing = [Subscription(*pair) for pair in self.access.subscriptions()]
-        for group, subscriptions in ((f"{self.package}.access", accessing), (self.package, self._subscriptions)):
-            if subscriptions:
-                consumer = Consumer(self.package, self.database, broker, subscriptions, group=group)
-                self._consumers.append(consumer)
-                self._tasks.start(group, consumer.start)
+        if not self._owns_access:
+            accessing = Consumer(
+                self.package, self.database, broker, self._access_subscriptions(), group=f"{self.package}.access"
+            )
+            await self._hear(accessing)
+            self._tasks.every("access copy", TOUCH_S, partial(self._touch_access, accessing))
+        if self._subscriptions:
+            await self._hear(Consumer(self.package, self.database, broker, self._subscriptions, group=self.package))
         for seconds, loop in self._loops:
             self._tasks.every(getattr(loop, "__name__", repr(loop)), seconds, partial(loop, self.database))
         for name, run in self._always:
@@ -113,15 +116,36 @@ class Service:
         """Finish what is in hand, stop hearing and relaying, close the database."""
         for consumer in self._consumers:
             await consumer.stop()
+        self._consumers.clear()
         await self._tasks.stop()
         await self.database.close()
 
     def problems(self) -> list[str]:
         """Say what keeps this service from making progress; empty when all is well."""
-        found = self._tasks.problems()
-        for part in (*self._consumers, *([self._relay] if self._relay else [])):
-            found += part.problems()
-        return found + [problem for check in self._checks for problem in check()]
+        checks = [self._tasks.problems, *(consumer.problems for consumer in self._consumers), *self._checks]
+        if self._relay is not None:
+            checks.append(self._relay.problems)
+        return [problem for check in checks for problem in check()]
+
+    async def _hear(self, consumer: Consumer) -> None:
+        self._consumers.append(consumer)
+        await consumer.start()
+
+    def _access_subscriptions(self) -> list[Subscription]:
+        """Hear about keys and members in a group of its own, which activity traffic cannot hold up."""
+        subscriptions = []
+        for model, save in copy.SAVES:
+            (topic,) = (topic.name for topic in TOPICS if topic.model is model)
+            subscriptions.append(Subscription(model, partial(self._copy, save), (topic,), latest=True))
+        return subscriptions
+
+    async def _copy(self, save: Handler[Event], tx: Transaction, events: Sequence[Event]) -> None:
+        await save(tx, events)
+        tx.on_commit(self.access.invalidate)
+
+    async def _touch_access(self, accessing: Consumer) -> None:
+        if not accessing.problems():
+            self.access.touch()
 
 
 def prefix_of(path: str) -> tuple[str, ...]:

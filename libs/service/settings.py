@@ -13,7 +13,7 @@ class ServiceSettings(BaseSettings):
     """What a service needs to know of its surroundings.
 
     `DATABASE_URL` names the server; `<SERVICE>_DATABASE_URL` (such as `INGEST_DATABASE_URL`) puts one service's
-    database somewhere else.
+    database somewhere else. `KAFKA_INSTANCE` is a name that this process alone has among those of its service.
     """
 
     database_url: SecretStr = SecretStr("")
@@ -21,6 +21,7 @@ class ServiceSettings(BaseSettings):
     kafka_bootstrap_servers: str = "127.0.0.1:9092"
     kafka_partitions: int = Field(4, ge=1)
     kafka_replication_factor: int = Field(1, ge=1)
+    kafka_instance: str | None = None
     routes_connections_max: int = Field(6, ge=1)
     worker_connections_max: int = Field(4, ge=3)
     reference_wait_max_ms: int = Field(2_000, ge=0)
@@ -45,4 +46,6 @@ class ServiceSettings(BaseSettings):
             bootstrap_servers=self.kafka_bootstrap_servers,
             partitions=self.kafka_partitions,
             replication_factor=self.kafka_replication_factor,
+            instance=self.kafka_instance,
+            outbox_backlog_max_bytes=self.outbox_backlog_max_bytes,
         )
