@@ -1,19 +1,26 @@
 """Recognises callers in one service, from its own copy of keys and members."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
-from libs.access import store
+from libs.access import copy, store
 from libs.access.credentials import Credentials, read_credentials
 from libs.access.keys import hash_of, matches, parse_key
 from libs.access.lookup import Lookup, Place
 from libs.access.principal import Principal
 from libs.access.scopes import ACT_AS
 from libs.access.store import KeyRow
-from libs.database import Database
+from libs.contracts.directory import ApiKey, Business, Member, Role
+from libs.contracts.event import Event
+from libs.database import Database, Transaction
 from libs.errors import Forbidden, Problem, Unauthenticated, Unavailable
+
+Handler = Callable[[Transaction, Sequence[Any]], Awaitable[None]]
+Heard = tuple[type[Event], Handler, tuple[str, ...], bool]
+"""A shape, who saves it, its topics, and whether only the newest version of each key is wanted."""
 
 REFERENCE_WAIT_MAX_MS = 2_000
 ACCESS_STALE_MAX_S = 900
@@ -60,6 +67,17 @@ class Access:
             return None
         return await self._keys.find((place.business_id, place.id), partial(_is_key, hash_of(text)))
 
+    def subscriptions(self) -> list[Heard]:
+        """Say what the copy hears, and who saves it; nothing where the tables are the truth themselves."""
+        if self._stale_max_s is None:
+            return []
+        return [
+            (Business, self._then_forget(copy.save_businesses), ("directory.business",), True),
+            (Member, self._then_forget(copy.save_members), ("directory.member",), True),
+            (Role, self._then_forget(copy.save_roles), ("directory.role",), True),
+            (ApiKey, self._then_forget(copy.save_api_keys), ("directory.api_key",), True),
+        ]
+
     def invalidate(self) -> None:
         """Forget what is remembered of keys and members: something about them has changed."""
         self._keys.forget()
@@ -73,10 +91,19 @@ class Access:
         """Tell how long ago the copy was last known to be up to date; 0 where the tables are the truth."""
         return 0.0 if self._stale_max_s is None else time.monotonic() - self._fresh_at
 
+    def _then_forget(self, save: Handler) -> Handler:
+        """Forget after saving; what is looked up again before the commit is remembered for a second at most."""
+
+        async def save_then_forget(tx: Transaction, events: Sequence[Any]) -> None:
+            await save(tx, events)
+            self.invalidate()
+
+        return save_then_forget
+
     def _refuse_when_stale(self) -> None:
         if self._stale_max_s is not None and self.age_s() > self._stale_max_s:
             raise Unavailable(
-                f"keys were last known to be up to date {self.age_s():.0f} s ago; the bound is {self._stale_max_s:.0f} s",
+                f"the copy of the keys is {self.age_s():.0f} s old; at most {self._stale_max_s:.0f} s are allowed",
                 retry_after_s=5,
             )
 

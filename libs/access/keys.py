@@ -44,7 +44,9 @@ class Place:
 
 
 def generate_key(kind: KeyKind, business_id: UUID = NO_BUSINESS) -> Key:
-    """Make a key of a business (an operator's has none) from 32 random bytes."""
+    """Make a key of a business (only an operator's has none) from 32 random bytes. Raises ValueError."""
+    if (kind == "operator") != (business_id == NO_BUSINESS):
+        raise ValueError(f"a key of kind {kind} and business {business_id} do not go together")
     key_id = uuid7()
     place = _write(business_id.int << 128 | key_id.int, _WIDE)
     secret = _write(int.from_bytes(secrets.token_bytes(32), "big"), _WIDE)

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 from uuid import UUID
 
+from libs.errors import Unavailable
+
 V = TypeVar("V")
 Place = tuple[UUID, UUID]
 Load = Callable[[set[Place]], Awaitable[dict[Place, V]]]
@@ -24,11 +26,12 @@ POLL_MAX_S = 0.25
 class _Round(Generic[V]):
     """What is asked for in one query, and its answer once there is one."""
 
-    __slots__ = ("found", "places")
+    __slots__ = ("failure", "found", "places")
 
     def __init__(self) -> None:
         self.places: set[Place] = set()
         self.found: dict[Place, V] | None = None
+        self.failure: Unavailable | None = None
 
 
 class Lookup(Generic[V]):
@@ -82,8 +85,10 @@ class Lookup(Generic[V]):
         mine = self._round
         mine.places.add(place)
         async with self._turn:
-            if mine.found is None:
-                await self._ask_all(mine)
+            if mine.found is None and mine.failure is None:
+                await self._ask_all(mine)  # cancelled: whoever is next in turn asks for all
+        if mine.failure is not None:
+            raise mine.failure
         assert mine.found is not None
         return mine.found.get(place)
 
@@ -91,7 +96,11 @@ class Lookup(Generic[V]):
         if self._round is mine:
             self._round = _Round()
         generation, started = self._generation, time.monotonic()
-        found = await self._load(mine.places)
+        try:
+            found = await self._load(mine.places)
+        except Unavailable as error:
+            mine.failure = error
+            return
         mine.found = found
         if generation != self._generation:
             return

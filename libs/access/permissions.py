@@ -22,6 +22,7 @@ def may(scope: str, *, named: bool = False) -> Callable[[Request], Awaitable[Pri
     async def principal_with_scope(request: Request) -> Principal:
         access = cast(Access, request.app.state.access)
         principal = await access.authenticate(request.scope["headers"], named=named)
+        request.state.business_id = principal.business_id
         require(principal, scope)
         return principal
 

@@ -1,8 +1,9 @@
 """All SQL that looks a caller up. It reads the same columns in a service's copy and in directory's own tables."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from libs.contracts.directory import KeyKind
@@ -40,7 +41,7 @@ async def list_keys(tx: Transaction, places: Collection[tuple[UUID, UUID]]) -> d
         [business_id for business_id, _ in places],
         [key_id for _, key_id in places],
     )
-    return {(row[0], row[1]): KeyRow(*row[:4], frozenset(row[4]), *row[5:]) for row in rows}
+    return {(row[0], row[1]): _key_of(row) for row in rows}
 
 
 async def list_live_members(tx: Transaction, places: Collection[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], bool]:
@@ -55,3 +56,18 @@ async def list_live_members(tx: Transaction, places: Collection[tuple[UUID, UUID
         [member_id for _, member_id in places],
     )
     return {(row[0], row[1]): row[2] for row in rows}
+
+
+def _key_of(row: Mapping[str, Any]) -> KeyRow:
+    return KeyRow(
+        business_id=row["business_id"],
+        id=row["id"],
+        kind=row["kind"],
+        hash=row["hash"],
+        scopes=frozenset(row["scopes"]),
+        member_id=row["member_id"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+        zone=row["zone"],
+        ended=row["ended"],
+    )

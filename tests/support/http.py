@@ -4,7 +4,7 @@ import importlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -29,9 +29,9 @@ ALL_SCOPES = (
 class Tenant:
     """A business with a member and a key that may do everything."""
 
-    business_id: UUID = field(default_factory=uuid7)
-    user_id: UUID = field(default_factory=uuid7)
-    key: keys.Key = field(default_factory=lambda: keys.generate_key("api"))
+    business_id: UUID
+    user_id: UUID
+    key: keys.Key
 
     @property
     def headers(self) -> dict[str, str]:
@@ -70,8 +70,8 @@ async def served(package: str, database: Database) -> AsyncIterator[httpx.AsyncC
 
 async def settle(database: Database, zone: str = "Europe/Berlin") -> Tenant:
     """Let a new business be known to a service's copies, and return it."""
-    tenant, now = Tenant(), datetime.now(UTC)
-    role_id = uuid7()
+    business_id, role_id, now = uuid7(), uuid7(), datetime.now(UTC)
+    tenant = Tenant(business_id, uuid7(), keys.generate_key("api", business_id))
     async with database.work() as tx:
         await save_businesses(tx, [Business(id=tenant.business_id, version=1, name="Test", zone=zone, created_at=now)])
         await save_roles(
