@@ -1,4 +1,4 @@
-"""Keeps a service's copy of businesses, members, roles and keys: the newest version of each wins, whatever the order."""
+"""A service's copy of businesses, members, roles and keys: the newest version of each wins, whatever the order."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +32,8 @@ async def save_members(tx: Transaction, events: Sequence[Member]) -> None:
     await tx.execute(
         """
         insert into member (business_id, id, version, name, email, zone, role_ids, created_at, deleted_at)
-        select distinct on (business_id, id) business_id, id, version, name, email, zone, role_ids, created_at, deleted_at
+        select distinct on (business_id, id) business_id, id, version, name, email, zone, role_ids, created_at,
+               deleted_at
         from jsonb_to_recordset($1::jsonb) as new (business_id uuid, id uuid, version bigint, name text, email text,
             zone text, role_ids uuid[], created_at timestamptz, deleted_at timestamptz)
         order by business_id, id, version desc

@@ -1,10 +1,11 @@
 """All SQL that looks a caller up. It reads the same columns in a service's copy and in directory's own tables."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
+
+from asyncpg import Record
 
 from libs.contracts.directory import KeyKind
 from libs.database import Transaction
@@ -58,7 +59,7 @@ async def list_live_members(tx: Transaction, places: Collection[tuple[UUID, UUID
     return {(row[0], row[1]): row[2] for row in rows}
 
 
-def _key_of(row: Mapping[str, Any]) -> KeyRow:
+def _key_of(row: Record) -> KeyRow:
     return KeyRow(
         business_id=row["business_id"],
         id=row["id"],
