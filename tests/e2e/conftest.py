@@ -1,0 +1,43 @@
+"""One system for all end-to-end tests that do not break it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.system import Business, Servers, System, running_servers
+
+
+@pytest.fixture(scope="session")
+async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
+    """PostgreSQL and Kafka of the end-to-end tests."""
+    directory: Path = tmp_path_factory.mktemp("servers")
+    for parent in (directory, *directory.parents):
+        if parent.name.startswith("pytest-"):
+            parent.chmod(0o755)
+    async with running_servers(directory) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def system(servers: Servers) -> AsyncIterator[System]:
+    """All services, running."""
+    running = System(servers)
+    await running.prepare()
+    await running.start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+async def client(system: System) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the running system."""
+    async with httpx.AsyncClient(base_url=system.url, timeout=20) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def business(system: System, client: httpx.AsyncClient) -> Business:
+    """A new business."""
+    return await system.make_business(client)

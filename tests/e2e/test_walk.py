@@ -1,0 +1,156 @@
+"""An activity goes all the way: reported, admitted, shown, counted, told."""
+
+import base64
+from typing import Any
+
+import httpx
+from standardwebhooks import Webhook
+
+from tests.support.sink import Sink
+from tests.support.system import Business, eventually
+
+
+def report(ref: str, **more: Any) -> dict[str, Any]:
+    return {
+        "source": "phone",
+        "source_ref": ref,
+        "action": "log",
+        "type": "call",
+        "occurred_at": "2026-05-04T09:30:00+02:00",
+        "summary": "Renewal agreed שלום 👋",
+        "direction": "outbound",
+        "links": [{"object": "contact", "external_ref": "c-1"}],
+        **more,
+    }
+
+
+async def make_contact(client: httpx.AsyncClient, business: Business, ref: str = "c-1") -> str:
+    answer = await client.put(
+        f"/api/directory/records/contact/by-ref/{ref}",
+        headers=business.headers,
+        json={"external_ref": ref, "name": "Grace Hopper"},
+    )
+    assert answer.status_code == 201, answer.text
+    record_id: str = answer.json()["id"]
+    return record_id
+
+
+async def until_applied(client: httpx.AsyncClient, business: Business, receipt_id: str) -> dict[str, Any]:
+    receipt: dict[str, Any] = {}
+
+    async def answered() -> bool:
+        nonlocal receipt
+        receipt = (await client.get(f"/ingest/receipts/{receipt_id}", headers=business.headers)).json()
+        return receipt["status"] != "accepted"
+
+    await eventually(answered, 15, "the receipt is answered")
+    assert receipt["status"] == "applied", receipt
+    return receipt
+
+
+async def test_a_report_is_shown_counted_and_told(client: httpx.AsyncClient, business: Business) -> None:
+    contact = await make_contact(client, business)
+    async with Sink() as sink:
+        made = await client.post(
+            "/api/webhooks/endpoints",
+            headers=business.headers,
+            json={"url": sink.url, "event_types": ["activity.logged"]},
+        )
+        assert made.status_code == 201, made.text
+        accepted = await client.post("/ingest/activities", headers=business.headers, json=report("call-1"))
+        assert accepted.status_code == 202, accepted.text
+        answer = accepted.json()
+        receipt = await until_applied(client, business, answer["receipt_id"])
+        assert receipt["activity_id"] == answer["activity_id"]
+        assert receipt["version"] == 1
+
+        fresh = {"min_version": f"{answer['activity_id']}:1"}
+        shown = await client.get(f"/api/timeline/contact/{contact}", headers=business.headers, params=fresh)
+        assert shown.status_code == 200, shown.text
+        (entry,) = shown.json()["results"]
+        assert entry["activity_id"] == answer["activity_id"]
+        assert (entry["state"], entry["type"], entry["summary"]) == ("logged", "call", "Renewal agreed שלום 👋")
+        assert entry["at"] == "2026-05-04T07:30:00Z"
+
+        badges = await client.post(
+            "/api/timeline/badges", headers=business.headers, json={"object": "contact", "record_ids": [contact]}
+        )
+        assert badges.json() == {"counts": {contact: 1}}
+
+        span = {"from": "2026-05-04", "to": "2026-05-04", "granularity": "day", "group_by": "type,state", **fresh}
+        counted = await client.get("/api/reports/volume", headers=business.headers, params=span)
+        assert counted.status_code == 200, counted.text
+        assert counted.json()["total"] == 1
+        assert counted.json()["series"][0]["group"] == {"type": "call", "state": "logged"}
+
+        await eventually(lambda: _has(sink, 1), 10, "the webhook arrives")
+        (request,) = sink.requests
+        body = Webhook(made.json()["secret"]).verify(request.body, request.headers)
+        assert body["type"] == "activity.logged"
+        assert body["data"]["activity_id"] == answer["activity_id"]
+        assert body["data"]["scheduled_activity_id"] is None
+        assert base64.b64decode(made.json()["secret"].removeprefix("whsec_"))
+
+
+async def _has(sink: Sink, count: int) -> bool:
+    return len(sink.requests) >= count
+
+
+async def test_the_same_report_again_answers_the_same_and_another_body_is_refused(
+    client: httpx.AsyncClient, business: Business
+) -> None:
+    first = await client.post("/ingest/activities", headers=business.headers, json=report("call-2"))
+    again = await client.post("/ingest/activities", headers=business.headers, json=report("call-2"))
+    other = await client.post("/ingest/activities", headers=business.headers, json=report("call-2", summary="else"))
+    assert (first.status_code, again.status_code, other.status_code) == (202, 200, 409)
+    assert again.json()["activity_id"] == first.json()["activity_id"]
+    assert again.json()["receipt_id"] == first.json()["receipt_id"]
+
+
+async def test_a_planned_activity_is_completed_and_told_only_then(
+    client: httpx.AsyncClient, business: Business
+) -> None:
+    contact = await make_contact(client, business)
+    async with Sink() as sink:
+        await client.post(
+            "/api/webhooks/endpoints",
+            headers=business.headers,
+            json={"url": sink.url, "event_types": ["activity.logged", "activity.completed"]},
+        )
+        planned = await client.post(
+            "/api/activities/scheduled-activity",
+            headers=business.headers,
+            json={
+                "activity_object_name": "meeting",
+                "due_datetime": "2030-01-01T10:00:00Z",
+                "note": "Bring the papers",
+                "associated_entities": [{"custom_object": "contact", "entity_id": contact}],
+            },
+        )
+        assert planned.status_code == 201, planned.text
+        activity_id = planned.json()["id"]
+        upcoming = await client.get(
+            f"/api/timeline/contact/{contact}",
+            headers=business.headers,
+            params={"state": "upcoming", "min_version": planned.headers["x-wrote"]},
+        )
+        assert [entry["id"] for entry in upcoming.json()["results"]] == [activity_id]
+        logged = await client.post(
+            "/api/activities/meeting/log-activity",
+            headers=business.headers,
+            json={
+                "scheduled_activity_id": activity_id,
+                "notes": "Signed",
+                "related_objects": [{"custom_object": "contact", "entity_id": contact}],
+            },
+        )
+        assert logged.status_code == 201, logged.text
+        past = await client.get(
+            f"/api/timeline/contact/{contact}",
+            headers=business.headers,
+            params={"state": "past", "min_version": logged.headers["x-wrote"]},
+        )
+        assert [(entry["id"], entry["state"]) for entry in past.json()["results"]] == [(activity_id, "completed")]
+        await eventually(lambda: _has(sink, 2), 10, "both webhooks arrive")
+        assert sorted(request.json()["type"] for request in sink.requests) == ["activity.completed", "activity.logged"]
+        assert {request.json()["data"]["scheduled_activity_id"] for request in sink.requests} == {activity_id}
