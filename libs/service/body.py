@@ -1,10 +1,12 @@
 """Request bodies: models of their own, apart from events and rows, that refuse what they do not know."""
 
 import unicodedata
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from libs.contracts.event import Instant
 
@@ -31,14 +33,28 @@ def _lines(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def Line(length_max: int, length_min: int = 1) -> Any:  # noqa: N802 - reads as a type in annotations
-    """Make the type of a one-line text: NFC, no control characters, at most `length_max` characters."""
-    return Annotated[str, StringConstraints(min_length=length_min, max_length=length_max), AfterValidator(_one_line)]
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of text, in annotations `Annotated[str, Line(200)]`: NFC, no control characters, a length in characters."""
+
+    length_max: int
+    length_min: int = 1
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Tell pydantic how to check it."""
+        text = core_schema.str_schema(min_length=self.length_min, max_length=self.length_max)
+        return core_schema.no_info_after_validator_function(_one_line, text)
 
 
-def Text(length_max: int) -> Any:  # noqa: N802 - reads as a type in annotations
-    """Make the type of a text of several lines: NFC, no control characters but line breaks and tabs."""
-    return Annotated[str, StringConstraints(max_length=length_max), AfterValidator(_lines)]
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text of several lines, as `Annotated[str, Text(10_000)]`: NFC, no control characters but line breaks and tabs."""
+
+    length_max: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Tell pydantic how to check it."""
+        return core_schema.no_info_after_validator_function(_lines, core_schema.str_schema(max_length=self.length_max))
 
 
 def _bounded(value: datetime) -> datetime:
