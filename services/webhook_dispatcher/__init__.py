@@ -1,0 +1,7 @@
+"""Webhook dispatcher: who is told that something happened, and until when.
+
+Owns    endpoint, endpoint_revision, endpoint_secret, delivery, event, attempt
+Serves  /api/webhooks
+Hears   activity.completed, .appended, access
+Emits   nothing
+"""

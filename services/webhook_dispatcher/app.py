@@ -1,0 +1,50 @@
+"""Wiring of the webhook dispatcher: what it serves, hears and does by itself."""
+
+import structlog
+
+from libs.contracts.activity import ActivityEvent
+from libs.service import Service
+from libs.service.clock import now
+from services.webhook_dispatcher import api, handlers, partitions
+from services.webhook_dispatcher.delivery import Dispatcher, Policy
+from services.webhook_dispatcher.sealing import Sealer
+from services.webhook_dispatcher.sender import AiohttpSender
+from services.webhook_dispatcher.settings import Settings
+
+HEARD = ("activity.completed", "activity.appended")
+HOUR_S = 3600.0
+
+log = structlog.get_logger("webhooks")
+
+
+def create(settings: Settings) -> Service:
+    """Wire the service."""
+    service = Service("webhook-dispatcher", settings)
+    rules = settings.address_rules()
+    if rules.allowed_networks or rules.allow_http or rules.any_port:
+        log.warning(
+            "webhooks may leave the public internet", networks=settings.webhook_allowed_networks,
+            http=rules.allow_http, any_port=rules.any_port,
+        )  # fmt: skip
+    policy = Policy(
+        settings.webhook_permits_max,
+        settings.webhook_timeout_s + settings.webhook_lease_extra_s,
+        settings.webhook_stop_s,
+        settings.webhook_stuck_s,
+        settings.webhook_schedule_s,
+    )
+    dispatcher = Dispatcher(policy, Sealer(settings.webhook_master_key.get_secret_value()), now)
+
+    async def deliver_due() -> None:
+        sender = AiohttpSender(rules, settings.webhook_timeout_s, settings.webhook_connect_timeout_s)
+        try:
+            await dispatcher.run(service.database, sender)
+        finally:
+            await sender.close()
+
+    service.serve(api.router)
+    service.on(ActivityEvent, handlers.owe_deliveries(settings.webhook_kept_days, dispatcher.wake), topics=HEARD)
+    service.always(deliver_due)
+    service.every(HOUR_S, partitions.keep_days(settings.webhook_kept_days))
+    service.ready_when(dispatcher.problems)
+    return service

@@ -1,0 +1,67 @@
+"""What follows from events: deliveries that are owed."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
+
+from libs.contracts.activity import ActivityEvent
+from libs.contracts.ids import event_id_of, uuid7
+from libs.database import Transaction
+from libs.errors import Unavailable
+from services.webhook_dispatcher import metrics
+from services.webhook_dispatcher.domain import subscriptions
+from services.webhook_dispatcher.domain.bodies import body_of
+from services.webhook_dispatcher.domain.subscriptions import Subscriber, is_too_old, matches, types_of
+from services.webhook_dispatcher.store import endpoints, queue
+from services.webhook_dispatcher.store.queue import Owed, OwedEvent
+
+Handler = Callable[[Transaction, Sequence[ActivityEvent]], Awaitable[None]]
+
+
+def owe_deliveries(kept_days: int, wake: Callable[[], None]) -> Handler:
+    """Make the handler. Versions older than `kept_days` are told to nobody; `wake` is called after the commit."""
+
+    async def owe_deliveries(tx: Transaction, events: Sequence[ActivityEvent]) -> None:
+        """Owe a delivery for each endpoint that is to hear of a version; repeated events add nothing.
+
+        Endpoints are read in this transaction: what was subscribed when the event is handled is what counts.
+        """
+        told = [(event, types) for event in events if (types := types_of(event))]
+        if not told:
+            return
+        businesses = list({event.activity.business_id for event, _ in told})
+        subscribers, now = await endpoints.list_subscribers(tx, businesses)
+        if not subscribers:
+            return
+        if now is None:
+            raise Unavailable("webhook-dispatcher: the partition of today is not there yet")
+        grouped = subscriptions.subscribers_by_business(subscribers)
+        owed = [
+            one
+            for event, types in told
+            if not is_too_old(event.activity.recorded_at, now, kept_days)
+            for event_type in types
+            for one in _owed(event, event_type, grouped.get(event.activity.business_id, ()))
+        ]
+        if owed:
+            await queue.insert_deliveries(tx, owed)
+            tx.after_commit.append(wake)
+            metrics.OWED.inc(len(owed))
+
+    return owe_deliveries
+
+
+def _owed(event: ActivityEvent, event_type: str, subscribers: Sequence[Subscriber]) -> list[Owed]:
+    matching: list[UUID] = [one.endpoint_id for one in subscribers if matches(one, event, event_type)]
+    if not matching:
+        return []
+    activity = event.activity
+    told = OwedEvent(
+        activity.business_id,
+        event_id_of(activity.activity_id, f"webhook:{event_type}", activity.version),
+        event_type,
+        activity.activity_id,
+        activity.version,
+        activity.logged_at,
+        body_of(event, event_type),
+    )
+    return [Owed(uuid7(), endpoint_id, told) for endpoint_id in matching]

@@ -1,0 +1,252 @@
+"""One signed POST to a receiver: to the checked address, within one deadline, without following it anywhere."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from libs.errors import Rejected
+from services.webhook_dispatcher import resolver
+from services.webhook_dispatcher.domain.addresses import AddressRules, may_connect_text
+from services.webhook_dispatcher.domain.urls import read_url
+from services.webhook_dispatcher.resolver import BlockedAddress, Lookup
+
+ANSWER_MAX_BYTES = 16 << 10
+HEADERS_MAX, HEADER_LENGTH_MAX = 50, 500
+KEEP_ALIVE_S = 55.0
+FIXED_HEADERS = {
+    "content-type": "application/json",
+    "user-agent": "Activities-Webhooks/1.0",
+    "accept": "*/*",
+    "accept-encoding": "identity",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of an attempt. `error` is None for 2xx, else the failure's class:
+
+    dns, blocked_address, refused, unreachable, reset, timeout:<phase>, tls, redirect, protocol, http_4xx, http_5xx.
+    `phases` are milliseconds since the beginning.
+    """
+
+    error: str | None
+    http_status: int | None = None
+    address: str | None = None
+    duration_ms: int = 0
+    phases: Mapping[str, float] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    answer: bytes = b""
+
+
+class Sender(Protocol):
+    """Sends one webhook and says what came of it; raises nothing."""
+
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Result:
+        """Send."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """Where an exchange is; the connector notes it here."""
+
+    started: float
+    stage: str = "connect"
+    address: str | None = None
+    blocked: bool = False
+    phases: dict[str, float] = field(default_factory=dict)
+
+    def reach(self, phase: str, stage: str) -> None:
+        self.phases[phase] = round((asyncio.get_running_loop().time() - self.started) * 1000, 2)
+        self.stage = stage
+
+
+_exchange: ContextVar[_Exchange] = ContextVar("_exchange")
+
+
+class _Resolver(AbstractResolver):
+    """Gives aiohttp the checked addresses of a name, for every new connection anew."""
+
+    def __init__(self, rules: AddressRules, lookup: Lookup) -> None:
+        self._rules, self._lookup = rules, lookup
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        exchange = _exchange.get()
+        exchange.stage = "dns"
+        try:
+            answers = await resolver.resolve(host, port, self._rules, self._lookup)
+        except BlockedAddress:
+            exchange.blocked = True
+            raise
+        exchange.reach("dns", "connect")
+        return [
+            ResolveResult(
+                hostname=host, host=address, port=port, proto=socket.IPPROTO_TCP, flags=socket.AI_NUMERICHOST,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+            )
+            for address in answers
+        ]  # fmt: skip
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Makes sockets to allowed addresses only, and compares the peer once connected."""
+
+    def __init__(self, rules: AddressRules, lookup: Lookup) -> None:
+        self._rules = rules
+        super().__init__(
+            resolver=_Resolver(rules, lookup),
+            use_dns_cache=False,
+            limit=0,
+            keepalive_timeout=KEEP_ALIVE_S,
+            socket_factory=self._make_socket,
+        )
+
+    def _make_socket(self, info: Any) -> socket.socket:
+        family, kind, protocol, _, where = info
+        if not may_connect_text(str(where[0]), self._rules):
+            _exchange.get().blocked = True
+            raise BlockedAddress("address not allowed")
+        made = socket.socket(family, kind, protocol)
+        made.setblocking(False)
+        return made
+
+    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:
+        exchange = _exchange.get()
+        protocol = await super()._create_connection(req, traces, timeout)
+        peer = protocol.transport.get_extra_info("peername") if protocol.transport else None
+        if peer is None or not may_connect_text(str(peer[0]), self._rules):
+            exchange.blocked = True
+            protocol.close()
+            raise aiohttp.ClientConnectionError("connected to another address")
+        exchange.reach("connect", "answer")
+        return protocol
+
+
+class AiohttpSender:
+    """The sender of the hot path. Sits on one connection pool; open it in a running loop, close it last."""
+
+    def __init__(
+        self, rules: AddressRules, timeout_s: float, connect_timeout_s: float, lookup: Lookup = resolver.ask_system
+    ) -> None:
+        self._rules = rules
+        self._timeout_s = timeout_s
+        self._session = aiohttp.ClientSession(
+            connector=_Connector(rules, lookup),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, connect=min(connect_timeout_s, timeout_s)),
+            headers=FIXED_HEADERS,
+            auto_decompress=False,
+            trust_env=False,
+            read_bufsize=ANSWER_MAX_BYTES,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Result:
+        """POST the body and say what came of it; the URL is judged again."""
+        loop = asyncio.get_running_loop()
+        exchange = _Exchange(loop.time())
+        _exchange.set(exchange)
+        try:
+            target = read_url(url, self._rules)
+            async with asyncio.timeout(self._timeout_s):
+                response = await self._session.post(
+                    URL(target.url, encoded=True), data=body, headers=headers, allow_redirects=False
+                )
+        except Rejected:
+            return self._failed(exchange, "blocked_address")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return self._failed(exchange, _class_of(error, exchange))
+        exchange.reach("answer", "body")
+        exchange.address = _peer_of(response)
+        answer = await _read_bounded(response, exchange.started + self._timeout_s)
+        exchange.reach("total", "done")
+        return Result(
+            _class_of_status(response.status),
+            response.status,
+            exchange.address,
+            int(exchange.phases["total"]),
+            exchange.phases,
+            _kept_headers(response),
+            answer,
+        )
+
+    def _failed(self, exchange: _Exchange, error: str) -> Result:
+        exchange.reach("total", exchange.stage)
+        return Result(
+            error, address=exchange.address, duration_ms=int(exchange.phases["total"]), phases=exchange.phases
+        )
+
+
+async def _read_bounded(response: aiohttp.ClientResponse, deadline: float) -> bytes:
+    """Read the first 16 KiB; what is longer, late or broken is cut off and the connection closed: the status counts."""
+    answer = bytearray()
+    try:
+        async with asyncio.timeout_at(deadline):
+            while len(answer) < ANSWER_MAX_BYTES:
+                chunk = await response.content.read(ANSWER_MAX_BYTES - len(answer))
+                if not chunk:
+                    response.release()
+                    return bytes(answer)
+                answer += chunk
+    except (aiohttp.ClientError, OSError):
+        pass
+    response.close()
+    return bytes(answer)
+
+
+def _peer_of(response: aiohttp.ClientResponse) -> str | None:
+    connection = response.connection
+    peer = connection.transport.get_extra_info("peername") if connection and connection.transport else None
+    return str(peer[0]) if peer else None
+
+
+def _kept_headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+    pairs = list(response.headers.items())[:HEADERS_MAX]
+    return {name.lower()[:HEADER_LENGTH_MAX]: _clean(value)[:HEADER_LENGTH_MAX] for name, value in pairs}
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "replace").decode().replace("\x00", "")
+
+
+def _class_of_status(status: int) -> str | None:
+    if 200 <= status < 300:
+        return None
+    if 300 <= status < 400:
+        return "redirect"
+    return f"http_{status // 100}xx" if 400 <= status < 600 else "protocol"
+
+
+def _class_of(error: Exception, exchange: _Exchange) -> str:
+    """Name the class of a failure before there was an answer."""
+    if exchange.blocked:
+        return "blocked_address"
+    if isinstance(error, TimeoutError):
+        return f"timeout:{exchange.stage}"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "dns"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "tls"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return "refused" if error.os_error.errno == errno.ECONNREFUSED else "unreachable"
+    if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError | ValueError):
+        return "protocol"
+    return "reset"

@@ -1,0 +1,38 @@
+"""The knobs of the webhook dispatcher alone."""
+
+from pydantic import Field, SecretStr, field_validator
+
+from libs.service.settings import ServiceSettings
+from services.webhook_dispatcher.domain.addresses import AddressRules, read_networks
+from services.webhook_dispatcher.domain.schedule import SCHEDULE_S
+
+
+class Settings(ServiceSettings):
+    """`webhook_allowed_networks` (such as `127.0.0.0/8,::1/128`), `webhook_allow_http` and `webhook_any_port` open
+    what is refused otherwise; they are for private installations and for trying things out.
+    """
+
+    webhook_master_key: SecretStr = SecretStr("")
+    webhook_allowed_networks: str = ""
+    webhook_allow_http: bool = False
+    webhook_any_port: bool = False
+    webhook_permits_max: int = Field(512, ge=4)
+    webhook_timeout_s: float = Field(15.0, gt=0, le=30)
+    webhook_connect_timeout_s: float = Field(5.0, gt=0, le=30)
+    webhook_lease_extra_s: float = Field(10.0, gt=0)
+    webhook_stop_s: float = Field(10.0, ge=0)
+    webhook_stuck_s: float = Field(30.0, gt=0)
+    webhook_schedule_s: tuple[float, ...] = SCHEDULE_S
+    webhook_kept_days: int = Field(30, ge=5)
+
+    @field_validator("webhook_allowed_networks")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        read_networks(value)
+        return value
+
+    def address_rules(self) -> AddressRules:
+        """Say what the operator allows beyond the public internet."""
+        return AddressRules(
+            read_networks(self.webhook_allowed_networks), self.webhook_allow_http, self.webhook_any_port
+        )

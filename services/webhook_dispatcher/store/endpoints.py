@@ -1,0 +1,168 @@
+"""Endpoints, their revisions and their sealed secrets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from libs.database import Transaction
+from services.webhook_dispatcher.domain.subscriptions import Subscriber
+
+Row = dict[str, Any]
+COLUMNS = """business_id, id, version, url, description, event_types, sources, activity_objects, status,
+             disabled_reason, failing_since, created_at, updated_at"""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """What a caller decides about an endpoint."""
+
+    url: str
+    description: str
+    event_types: Sequence[str]
+    sources: Sequence[str]
+    activity_objects: Sequence[str]
+    status: str
+    disabled_reason: str | None = None
+
+    def document(self) -> bytes:
+        """Write it as a revision keeps it."""
+        return orjson.dumps({name: getattr(self, name) for name in self.__slots__})
+
+
+async def insert_endpoint(tx: Transaction, business_id: UUID, id_: UUID, state: EndpointState) -> Row:
+    """Insert an endpoint at version 1."""
+    row = await tx.find(
+        f"""
+        insert into endpoint (business_id, id, version, url, description, event_types, sources, activity_objects,
+                              status, disabled_reason)
+        values ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9) returning {COLUMNS}
+        """,  # noqa: S608
+        business_id, id_, state.url, state.description, state.event_types, state.sources, state.activity_objects,
+        state.status, state.disabled_reason,
+    )  # fmt: skip
+    assert row is not None
+    return dict(row)
+
+
+async def update_endpoint(tx: Transaction, business_id: UUID, id_: UUID, state: EndpointState) -> Row:
+    """Save a new version of an endpoint that the caller has locked."""
+    row = await tx.find(
+        f"""
+        update endpoint set version = version + 1, updated_at = now(), url = $3, description = $4, event_types = $5,
+               sources = $6, activity_objects = $7, status = $8, disabled_reason = $9,
+               failing_since = case when status <> $8 then null else failing_since end
+         where business_id = $1 and id = $2 returning {COLUMNS}
+        """,  # noqa: S608
+        business_id, id_, state.url, state.description, state.event_types, state.sources, state.activity_objects,
+        state.status, state.disabled_reason,
+    )  # fmt: skip
+    assert row is not None
+    return dict(row)
+
+
+async def delete_endpoint(tx: Transaction, business_id: UUID, id_: UUID) -> None:
+    """Mark an endpoint as deleted and take its secrets away; its history stays."""
+    await tx.execute(
+        """
+        with gone as (delete from endpoint_secret where business_id = $1 and endpoint_id = $2)
+        update endpoint set deleted_at = now(), version = version + 1, status = 'disabled', disabled_reason = 'deleted'
+         where business_id = $1 and id = $2
+        """,
+        business_id, id_,
+    )  # fmt: skip
+
+
+async def insert_revision(
+    tx: Transaction, business_id: UUID, endpoint: tuple[UUID, int], by_key: UUID | None, document: bytes
+) -> None:
+    """Keep what an endpoint was at a version, so that what matched then can be judged later."""
+    await tx.execute(
+        """insert into endpoint_revision (business_id, endpoint_id, version, by_key, document)
+           values ($1, $2, $3, $4, $5)""",
+        business_id, *endpoint, by_key, document,
+    )  # fmt: skip
+
+
+async def find_endpoint(tx: Transaction, business_id: UUID, id_: UUID, *, lock: bool = False) -> Row | None:
+    """Find an endpoint that is not deleted, and lock it for a write."""
+    row = await tx.find(
+        f"""select {COLUMNS} from endpoint where business_id = $1 and id = $2 and deleted_at is null
+            {"for update" if lock else ""}""",  # noqa: S608
+        business_id, id_,
+    )  # fmt: skip
+    return None if row is None else dict(row)
+
+
+async def list_endpoints(tx: Transaction, business_id: UUID, after: UUID | None, limit: int) -> list[Row]:
+    """List a business's endpoints, newest first."""
+    rows = await tx.fetch(
+        f"""select {COLUMNS} from endpoint
+             where business_id = $1 and deleted_at is null and ($2::uuid is null or id < $2)
+             order by id desc limit $3""",  # noqa: S608
+        business_id, after, limit,
+    )  # fmt: skip
+    return [dict(row) for row in rows]
+
+
+async def count_endpoints(tx: Transaction, business_id: UUID) -> int:
+    """Count a business's endpoints that are not deleted."""
+    return int(
+        await tx.value("select count(*) from endpoint where business_id = $1 and deleted_at is null", business_id)
+    )
+
+
+async def insert_secret(tx: Transaction, business_id: UUID, endpoint_id: UUID, secret: tuple[UUID, bytes]) -> None:
+    """Keep a sealed secret."""
+    await tx.execute(
+        "insert into endpoint_secret (business_id, endpoint_id, id, sealed) values ($1, $2, $3, $4)",
+        business_id, endpoint_id, *secret,
+    )  # fmt: skip
+
+
+async def expire_secrets(tx: Transaction, business_id: UUID, endpoint_id: UUID, valid_s: float) -> None:
+    """Let the live secrets of an endpoint end `valid_s` from now, or earlier where that was said; drop ended ones."""
+    await tx.execute(
+        """
+        with ended as (delete from endpoint_secret
+                        where business_id = $1 and endpoint_id = $2 and expires_at <= now())
+        update endpoint_secret set expires_at = least(expires_at, now() + make_interval(secs => $3))
+         where business_id = $1 and endpoint_id = $2 and (expires_at is null or expires_at > now())
+        """,
+        business_id, endpoint_id, valid_s,
+    )  # fmt: skip
+
+
+async def resume_parked(tx: Transaction, business_id: UUID, endpoint_id: UUID) -> int:
+    """Let deliveries that waited for a paused or disabled endpoint go on."""
+    return await tx.execute(
+        """update delivery set status = 'pending', next_at = now()
+            where business_id = $1 and endpoint_id = $2 and status = 'parked'""",
+        business_id, endpoint_id,
+    )  # fmt: skip
+
+
+async def list_subscribers(tx: Transaction, business_ids: Sequence[UUID]) -> tuple[list[Subscriber], datetime | None]:
+    """List the endpoints of some businesses that are to be told, and the database's time.
+
+    The time is None when today's partitions are missing: nothing can be kept then.
+    """
+    rows = await tx.fetch(
+        """
+        select business_id, id, created_at, event_types, sources, activity_objects,
+               case when to_regclass('event_' || to_char(current_date, 'YYYYMMDD')) is not null then now() end as now
+          from endpoint where business_id = any($1) and status <> 'disabled' and deleted_at is null
+        """,
+        business_ids,
+    )
+    subscribers = [
+        Subscriber(
+            row["business_id"], row["id"], row["created_at"],
+            frozenset(row["event_types"]), frozenset(row["sources"]), frozenset(row["activity_objects"]),
+        )
+        for row in rows
+    ]  # fmt: skip
+    return subscribers, rows[0]["now"] if rows else None
