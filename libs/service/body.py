@@ -35,7 +35,7 @@ def _lines(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of text, in annotations `Annotated[str, Line(200)]`: NFC, no control characters, a length in characters."""
+    """One line of text, as `Annotated[str, Line(200)]`: NFC, no control characters, a length in characters."""
 
     length_max: int
     length_min: int = 1
