@@ -1,0 +1,107 @@
+"""What is allowed for businesses, members, keys and records."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Any
+from uuid import UUID
+from zoneinfo import available_timezones
+
+from libs.access import DEFAULT_SCOPES, SCOPES
+from libs.errors import Forbidden, Problem, Rejected, Stale
+
+TOKEN_DEFAULT_S = 30 * 24 * 3600
+TOKEN_MIN_S = 60
+TOKEN_MAX_S = 365 * 24 * 3600
+
+PERMISSIONS: tuple[str, ...] = tuple(
+    f"{life}.{act}" for life in ("scheduled", "logged") for act in ("view", "log", "create", "edit", "delete")
+)
+"""What roles can allow; each is `my`, `all` or `none`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A record object that every new business has."""
+
+    api_name: str
+    name: str
+    statuses: tuple[str, ...]
+
+
+PRESETS = (
+    Preset("contact", "Contact", ("Active", "Inactive", "Do Not Contact")),
+    Preset("account", "Account", ()),
+    Preset("lead", "Lead", ("New", "Contacted", "Qualified", "Converted", "Lost")),
+)
+
+
+@cache
+def zones() -> frozenset[str]:
+    """List the IANA zones that are taken."""
+    return frozenset(zone for zone in available_timezones() if zone not in ("Factory", "localtime"))
+
+
+def check_zone(zone: str) -> str:
+    """Return `zone` if it is an IANA name. Raises ValueError."""
+    if zone not in zones():
+        raise ValueError(f"{zone!r} is not an IANA time zone, such as Europe/Berlin")
+    return zone
+
+
+def grant_scopes(wanted: Collection[str] | None, own: frozenset[str]) -> list[str]:
+    """Decide the scopes of a new key: those wanted, else all but `act_as`; never more than the giver has.
+
+    Raises Rejected for a name that is no scope, Forbidden for one that the giver does not have.
+    """
+    if wanted is None:
+        return [scope for scope in DEFAULT_SCOPES if scope in own]
+    allowed = ", ".join(SCOPES)
+    problems = [
+        Problem(f"scopes.{index}", "unknown_scope", f"{scope!r} is not one of {allowed}")
+        for index, scope in enumerate(wanted)
+        if scope not in SCOPES
+    ]
+    if problems:
+        raise Rejected("unknown scopes", problems)
+    for index, scope in enumerate(wanted):
+        if scope not in own:
+            message = f"this key does not have {scope} and so cannot give it"
+            raise Forbidden(message, [Problem(f"scopes.{index}", "missing_scope", message)], code="missing_scope")
+    return [scope for scope in SCOPES if scope in wanted]
+
+
+def token_life(expires_in_s: int | None) -> timedelta:
+    """Decide how long a member token lives."""
+    return timedelta(seconds=TOKEN_DEFAULT_S if expires_in_s is None else expires_in_s)
+
+
+def unknown_references(field: str, wanted: Sequence[UUID], known: Collection[UUID]) -> list[Problem]:
+    """Name the references that do not exist (or belong to somebody else, which is the same)."""
+    return [
+        Problem(f"{field}.{index}", "does_not_exist", f"{reference} does not exist")
+        for index, reference in enumerate(wanted)
+        if reference not in known
+    ]
+
+
+def check_record(
+    status: str | None, owner_id: UUID | None, statuses: Collection[str], members: Collection[UUID]
+) -> Iterator[Problem]:
+    """Name what is wrong with a record's status and owner. An object without statuses takes any."""
+    if status is not None and statuses and status not in statuses:
+        yield Problem("status", "unknown_status", f"{status!r} is not one of {', '.join(statuses)}")
+    if owner_id is not None and owner_id not in members:
+        yield Problem("owner_id", "does_not_exist", f"{owner_id} is not a member of this business")
+
+
+def merge_fields(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Put changes over stored fields; null takes a field away."""
+    return {name: value for name, value in {**stored, **changes}.items() if value is not None}
+
+
+def check_version(current: int, seen: int | None) -> None:
+    """Refuse a write that was made for another version. Raises Stale."""
+    if seen is not None and seen != current:
+        raise Stale(f"If-Match names version {seen}; the current one is {current}: read it again")
