@@ -92,11 +92,11 @@ class Access:
         return 0.0 if self._stale_max_s is None else time.monotonic() - self._fresh_at
 
     def _then_forget(self, save: Handler) -> Handler:
-        """Forget after saving; what is looked up again before the commit is remembered for a second at most."""
+        """Forget once what was saved is committed."""
 
         async def save_then_forget(tx: Transaction, events: Sequence[Any]) -> None:
             await save(tx, events)
-            self.invalidate()
+            tx.on_commit(self.invalidate)
 
         return save_then_forget
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from fastapi import APIRouter
 
-from libs.access import Access, copy
+from libs.access import Access
 from libs.contracts.event import Event
 from libs.contracts.topics import TOPICS
 from libs.database import Database, Transaction
@@ -133,15 +133,7 @@ class Service:
 
     def _access_subscriptions(self) -> list[Subscription]:
         """Hear about keys and members in a group of its own, which activity traffic cannot hold up."""
-        subscriptions = []
-        for model, save in copy.SAVES:
-            (topic,) = (topic.name for topic in TOPICS if topic.model is model)
-            subscriptions.append(Subscription(model, partial(self._copy, save), (topic,), latest=True))
-        return subscriptions
-
-    async def _copy(self, save: Handler[Event], tx: Transaction, events: Sequence[Event]) -> None:
-        await save(tx, events)
-        tx.on_commit(self.access.invalidate)
+        return [Subscription(*heard) for heard in self.access.subscriptions()]
 
     async def _touch_access(self, accessing: Consumer) -> None:
         if not accessing.problems():

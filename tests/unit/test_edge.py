@@ -15,8 +15,8 @@ from libs.service.process import Process
 
 
 class Note(Body):
-    title: Line(10)
-    text: Text(20) = ""
+    title: Annotated[str, Line(10)]
+    text: Annotated[str, Text(20)] = ""
     count: int = Field(0, ge=0)
 
 
