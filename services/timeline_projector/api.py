@@ -1,0 +1,132 @@
+"""Routes: the timeline of a record, and badges."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import Field
+
+from libs.access import Principal, may
+from libs.contracts.ids import instant_text
+from libs.database import Database
+from libs.errors import NotFound, Problem, Rejected
+from libs.service.answers import json_answer
+from libs.service.body import Body, Line
+from libs.service.clock import now
+from libs.service.cursors import decode_cursor, encode_cursor
+from libs.service.freshness import Wanted, not_yet, read_wanted
+from libs.service.http import DatabaseDep
+from services.timeline_projector import domain, store
+
+BADGES_MAX = 500
+PAGE_MAX = 200
+POLL_S = 0.025
+
+Reader = Annotated[Principal, Depends(may("timeline.read"))]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose timeline: the path's two words."""
+
+    object_name: str
+    record_id: UUID
+
+
+class TimelineQuery(Body):
+    """`upcoming`: not logged and not cancelled; `past`: logged, completed or cancelled. `min_version`: `freshness`."""
+
+    limit: Annotated[int, Field(ge=1, le=PAGE_MAX)] = 50
+    cursor: str | None = None
+    state: Literal["upcoming", "past"] | None = None
+    min_version: list[str] = Field(default_factory=list)
+
+
+class BadgesBody(Body):
+    """Records of one object."""
+
+    object: Annotated[str, Line(255)]
+    record_ids: Annotated[list[UUID], Field(max_length=BADGES_MAX)]
+
+
+def make_router(reference_wait_max_s: float) -> APIRouter:
+    """Make the routes; a record that is not known yet is looked for again for up to `reference_wait_max_s`."""
+    router = APIRouter()
+
+    @router.get("/api/timeline/{object_name}/{record_id}")
+    async def show_timeline(
+        place: Annotated[Place, Depends()],
+        query: Annotated[TimelineQuery, Query()],
+        wanted: Annotated[Wanted, Depends(read_wanted)],
+        database: DatabaseDep,
+        principal: Reader,
+    ) -> Response:
+        """List what happened to a record and what is planned, newest first by `at`, then id.
+
+        What is planned without a date stands at the moment it was entered, as its `at` says, with `state=upcoming` too.
+        """
+        record = (principal.business_id, place.object_name, place.record_id)
+        after = _read_cursor(principal, record, query)
+        waiting = await not_yet(database, principal, wanted, store.find_versions)
+        if waiting is not None:
+            return waiting
+        await _must_live(database, principal, record, reference_wait_max_s)
+        async with database.transaction(principal) as tx:
+            upcoming = None if query.state is None else query.state == "upcoming"
+            rows = await store.list_lines(tx, record, upcoming, after, query.limit + 1)
+        shown, moment = rows[: query.limit], now()
+        following = None
+        if len(rows) > query.limit:
+            last = [instant_text(shown[-1]["at"]), str(shown[-1]["activity_id"])]
+            following = encode_cursor(principal, _filter_text(record, query), last)
+        return json_answer({"results": [domain.line_of(row, moment) for row in shown], "next": following})
+
+    router.add_api_route("/api/timeline/badges", count_badges, methods=["POST"])
+    return router
+
+
+async def count_badges(
+    body: BadgesBody, wanted: Annotated[Wanted, Depends(read_wanted)], database: DatabaseDep, principal: Reader
+) -> Response:
+    """Count the lines of each record's timeline; 0 for a record that has none, is deleted or is not known."""
+    waiting = await not_yet(database, principal, wanted, store.find_versions)
+    if waiting is not None:
+        return waiting
+    async with database.transaction(principal) as tx:
+        counts = await store.count_lines(tx, principal.business_id, body.object, body.record_ids)
+    return json_answer({"counts": {str(record_id): counts.get(record_id, 0) for record_id in body.record_ids}})
+
+
+async def _must_live(database: Database, principal: Principal, record: tuple[UUID, str, UUID], wait_s: float) -> None:
+    """Wait for a record that is not known yet. Raises NotFound when it stays unknown or was deleted."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + wait_s
+    while True:
+        async with database.transaction(principal) as tx:
+            lives = await store.find_record(tx, *record)
+        if lives:
+            return
+        if lives is False or clock() >= deadline:
+            raise NotFound(f"there is no {record[1][:100]} with the id {record[2]}")
+        await asyncio.sleep(POLL_S)
+
+
+def _filter_text(record: tuple[UUID, str, UUID], query: TimelineQuery) -> str:
+    return f"timeline\x1f{record[1]}\x1f{record[2]}\x1f{query.state}"
+
+
+def _read_cursor(
+    principal: Principal, record: tuple[UUID, str, UUID], query: TimelineQuery
+) -> tuple[datetime, UUID] | None:
+    if query.cursor is None:
+        return None
+    values: list[Any] = decode_cursor(principal, _filter_text(record, query), query.cursor)
+    try:
+        at, activity_id = values
+        return datetime.fromisoformat(at), UUID(activity_id)
+    except (ValueError, TypeError):
+        message = "is not a cursor of this list; take `next` of an earlier answer as it is"
+        raise Rejected(f"cursor {message}", [Problem("cursor", "cursor_invalid", message)]) from None

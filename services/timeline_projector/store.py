@@ -1,0 +1,225 @@
+"""All SQL of the timeline projector."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.activity_object import ActivityObject
+from libs.contracts.directory import Record
+from libs.database import Transaction
+from services.timeline_projector.domain import EVERY, ActivityKey, Entry, Head, Placed
+
+_HEADS = """
+    unnest($1::uuid[], $2::uuid[], $3::int[], $4::timestamptz[], $5::bool[], $6::jsonb[], $7::text[], $8::uuid[],
+           $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
+           $16::timestamptz[], $17::timestamptz[], $18::timestamptz[], $19::timestamptz[], $20::timestamptz[],
+           $21::timestamptz[], $22::timestamptz[], $23::timestamptz[], $24::timestamptz[])
+"""
+_INSERT_NEW = f"""
+    insert into activity_head ({", ".join(Head._fields)})
+    select * from {_HEADS} order by 1, 2
+    on conflict (business_id, activity_id) do nothing
+    returning business_id, activity_id
+"""  # noqa: S608 - the names are those of our own columns
+_SAVE = f"""
+    insert into activity_head ({", ".join(Head._fields)})
+    select * from {_HEADS} order by 1, 2
+    on conflict (business_id, activity_id) do update
+    set {", ".join(f"{name} = excluded.{name}" for name in Head._fields[2:])}
+"""  # noqa: S608 - the same
+
+
+async def advance_heads(tx: Transaction, heads: Mapping[ActivityKey, Head]) -> dict[ActivityKey, Placed | None]:
+    """Save the heads that are newer than what is held, and tell where each of them was shown before (None: new).
+
+    New ones are inserted and then known ones locked, both in the order of their keys: of two writers the second waits
+    for the first and sees what it wrote, and none waits in a circle.
+    """
+    rows = await tx.fetch(_INSERT_NEW, *_columns(heads.values()))
+    if len(rows) == len(heads):
+        return dict.fromkeys(heads)
+    earlier: dict[ActivityKey, Placed | None] = {(row[0], row[1]): None for row in rows}
+    known = await _lock_older(tx, [head for key, head in heads.items() if key not in earlier])
+    if known:
+        await tx.execute(_SAVE, *_columns([heads[key] for key in known]))
+    return earlier | known
+
+
+async def _lock_older(tx: Transaction, heads: Sequence[Head]) -> dict[ActivityKey, Placed]:
+    rows = await tx.fetch(
+        """
+        select held.* from (select * from unnest($1::uuid[], $2::uuid[], $3::int[]) as new (business_id, id, version)
+                            order by 1, 2) as new
+        cross join lateral (
+            select business_id, activity_id, at, upcoming, links from activity_head as head
+            where head.business_id = new.business_id and head.activity_id = new.id and head.version < new.version
+            for update
+        ) as held
+        """,
+        [head.business_id for head in heads],
+        [head.activity_id for head in heads],
+        [head.version for head in heads],
+    )
+    return {(row[0], row[1]): Placed(row[2], row[3], row[4]) for row in rows}
+
+
+async def delete_entries(tx: Transaction, entries: Sequence[Entry]) -> None:
+    """Take lines off their timelines."""
+    await tx.execute(
+        """
+        delete from entry where ctid = any (array(
+            select line.ctid
+            from unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[], $5::uuid[])
+                as old (business_id, object, record_id, at, activity_id)
+            cross join lateral (
+                select ctid from entry
+                where entry.business_id = old.business_id and entry.object = old.object
+                  and entry.record_id = old.record_id and entry.at = old.at and entry.activity_id = old.activity_id
+                limit 1
+            ) as line
+        ))
+        """,
+        *list(zip(*entries, strict=True))[:5],
+    )
+
+
+async def insert_entries(tx: Transaction, entries: Sequence[Entry]) -> None:
+    """Put lines on timelines; that they are not there yet follows from the heads, which the caller holds locked."""
+    await tx.execute(
+        """
+        insert into entry (business_id, object, record_id, at, activity_id, upcoming)
+        select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[], $5::uuid[], $6::bool[])
+        """,
+        *zip(*entries, strict=True),
+    )
+
+
+async def save_records(tx: Transaction, events: Sequence[Record]) -> None:
+    """Save the state of records where it is newer."""
+    await tx.execute(
+        """
+        insert into record (business_id, object, id, version, name, deleted_at)
+        select distinct on (business_id, object, id) business_id, object, id, version, name, deleted_at
+        from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::timestamptz[])
+            as new (business_id, object, id, version, name, deleted_at)
+        order by business_id, object, id, version desc
+        on conflict (business_id, object, id) do update
+        set version = excluded.version, name = excluded.name, deleted_at = excluded.deleted_at
+        where record.version < excluded.version
+        """,
+        *zip(*((e.business_id, e.object, e.id, e.version, e.name, e.deleted_at) for e in events), strict=True),
+    )
+
+
+async def save_activity_objects(tx: Transaction, events: Sequence[ActivityObject]) -> None:
+    """Save names and looks of activity objects where they are newer."""
+    await tx.execute(
+        """
+        insert into activity_object (business_id, id, version, api_name, name, icon, colour)
+        select distinct on (business_id, id) business_id, id, version, api_name, name, icon, colour
+        from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[])
+            as new (business_id, id, version, api_name, name, icon, colour)
+        order by business_id, id, version desc
+        on conflict (business_id, id) do update
+        set version = excluded.version, api_name = excluded.api_name, name = excluded.name, icon = excluded.icon,
+            colour = excluded.colour
+        where activity_object.version < excluded.version
+        """,
+        *zip(*((e.business_id, e.id, e.version, e.api_name, e.name, e.icon, e.colour) for e in events), strict=True),
+    )
+
+
+async def find_record(tx: Transaction, business_id: UUID, object_name: str, record_id: UUID) -> bool | None:
+    """Tell whether a record lives; None when nothing is known of it."""
+    found: bool | None = await tx.value(
+        "select deleted_at is null from record where business_id = $1 and object = $2 and id = $3",
+        business_id,
+        object_name,
+        record_id,
+    )
+    return found
+
+
+async def list_lines(
+    tx: Transaction,
+    record: tuple[UUID, str, UUID],
+    upcoming: bool | None,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+) -> list[Any]:
+    """List a timeline's lines, newest first by (at, id), from behind `after`. `record`: business, object, record."""
+    business_id, object_name, record_id = record
+    return await tx.fetch(
+        """
+        select head.*, type.icon, type.colour, coalesce(type.name, head.type_name) as type_name
+        from (
+            (select at, activity_id from entry
+             where business_id = $1 and object = $2 and record_id = $3 and ($4::bool is null or upcoming = $4)
+               and (at, activity_id) < (coalesce($5, 'infinity'::timestamptz), $6)
+             order by at desc, activity_id desc limit $7)
+            union all
+            (select at, activity_id from entry
+             where business_id = $1 and object = $2 and record_id = $8 and ($4::bool is null or upcoming = $4)
+               and (at, activity_id) < (coalesce($5, 'infinity'::timestamptz), $6)
+             order by at desc, activity_id desc limit $7)
+            order by at desc, activity_id desc limit $7
+        ) as line
+        join activity_head as head on head.business_id = $1 and head.activity_id = line.activity_id
+        left join activity_object as type on type.business_id = $1 and type.id = head.type_id
+        order by line.at desc, line.activity_id desc
+        """,
+        business_id,
+        object_name,
+        record_id,
+        upcoming,
+        after[0] if after else None,
+        after[1] if after else UUID(int=(1 << 128) - 1),
+        limit,
+        EVERY,
+    )
+
+
+async def count_lines(
+    tx: Transaction, business_id: UUID, object_name: str, record_ids: Sequence[UUID]
+) -> dict[UUID, int]:
+    """Count the lines of each record's timeline; records that are unknown or deleted have none and are left out."""
+    rows = await tx.fetch(
+        """
+        select record.id, own.lines + shared.lines as lines
+        from record
+        cross join (select count(*) as lines from entry
+                    where business_id = $1 and object = $2 and record_id = $4) as shared
+        cross join lateral (select count(*) as lines from entry
+                            where business_id = $1 and object = $2 and record_id = record.id) as own
+        where record.business_id = $1 and record.object = $2 and record.id = any ($3) and record.deleted_at is null
+        """,
+        business_id,
+        object_name,
+        record_ids,
+        EVERY,
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def find_versions(tx: Transaction, business_id: UUID, ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Tell the versions held of activities and records."""
+    rows = await tx.fetch(
+        """
+        select activity_id, version from activity_head where business_id = $1 and activity_id = any ($2)
+        union all
+        select id, version from record where business_id = $1 and id = any ($2)
+        """,
+        business_id,
+        ids,
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def empty(tx: Transaction) -> None:
+    """Forget everything heard, so that it can be heard again from the beginning."""
+    await tx.execute("truncate activity_head, entry, record, activity_object")
+
+
+def _columns(heads: Any) -> list[tuple[Any, ...]]:
+    return list(zip(*heads, strict=True))
