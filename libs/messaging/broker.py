@@ -4,9 +4,24 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 Headers = Sequence[tuple[str, bytes]]
+
+
+class Record(Protocol):
+    """A record as aiokafka hands it over."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int  # milliseconds
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+Batch = tuple[Record, ...]
 
 VALUE_MAX_BYTES = 1_048_576
 """The longest value that may be put into the outbox."""

@@ -1,28 +1,44 @@
-"""The consumer: one batch, one transaction, and the three kinds of trouble decided in one place."""
+"""The consumer: one batch, one transaction, and the three kinds of trouble decided in one place.
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+Poison (undecodable, wrong, `Rejected`) is found by halving the batch and set aside; the rest goes on. Unavailable is
+waited for, nothing is skipped; so is what nobody planned for, until it has failed five times, then it is poison. A
+flood of poison stops its partition. Offsets are bookmarks: correctness comes from versions, a batch may come again.
+"""
 
-from libs.contracts.event import Event
-from libs.database import Database, Transaction
-from libs.messaging.broker import BrokerSettings
+import asyncio
+import random
+import time
+from collections.abc import Sequence
 
-Handler = Callable[[Transaction, Sequence[Any]], Awaitable[None]]
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from faststream.kafka import KafkaBroker
 
+from libs import failpoints
+from libs.database import Database
+from libs.errors import Rejected, Unavailable
+from libs.messaging import dead_letters, metrics
+from libs.messaging.assignment import Assignment, spans
+from libs.messaging.broker import Batch, BrokerSettings, Record, spare_logs
+from libs.messaging.dead_letters import UNKNOWN_ATTEMPTS
+from libs.messaging.delivery import PatientConsumer, connect
+from libs.messaging.floods import Floods
+from libs.messaging.reading import Poison, Reader, Reading
+from libs.messaging.subscription import Handler, Subscription
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """Who hears what: `handler` gets the events of `model` from `topics`; with `latest` only each key's newest."""
+__all__ = ["Consumer", "Handler", "Subscription"]
 
-    model: type[Event]
-    handler: Handler
-    topics: tuple[str, ...]
-    latest: bool = False
+WAIT_MIN_S = 0.1
+WAIT_MAX_S = 10.0
+WATCH_S = 1.0
+STUCK_S = 60.0
+
+_log = structlog.get_logger(__name__)
 
 
 class Consumer:
-    """Hears a service's topics."""
+    """Hears a service's topics as one member of a group."""
 
     def __init__(
         self,
@@ -34,17 +50,213 @@ class Consumer:
         group: str,
     ) -> None:
         self._service = service
+        self._database = database
+        self._settings = broker
+        self._group = group
+        self._reader = Reader(subscriptions)
+        self._floods = Floods()
+        self._assignment = Assignment()
+        self._broker: KafkaBroker | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._trouble: str | None = None
+        self._disconnected: str | None = "not connected yet"
+        self._wait_s = WAIT_MIN_S
+        self._in_hand: tuple[Batch, float] = ((), 0.0)
 
     async def start(self) -> None:
         """Begin to hear; returns at once, also while the broker is away."""
+        spare_logs()
+        self._stopping.clear()
+        self._supervisor = asyncio.create_task(self._supervise())
 
     async def stop(self) -> None:
         """Finish the batch in hand and leave the group."""
+        self._stopping.set()
+        if self._supervisor is not None:
+            await self._supervisor
+            self._supervisor = None
 
     def problems(self) -> list[str]:
         """Say what keeps events from being handled."""
-        return []
+        problems = [
+            f"{self._group}: {place.topic}/{place.partition} is stopped at {stop.offset}: {stop.reason}"
+            for place, stop in self._assignment.stopped.items()
+        ]
+        if self._assignment.gap:
+            problems.append(f"{self._group}: stopped: {self._assignment.gap}")
+        if self._disconnected:
+            problems.append(f"{self._group}: Kafka: {self._disconnected}")
+        elif not self._assignment.assigned:
+            problems.append(f"{self._group}: no partitions assigned yet")
+        if self._trouble:
+            problems.append(f"{self._group}: waiting: {self._trouble}")
+        records, since = self._in_hand
+        if records and time.monotonic() - since > STUCK_S:
+            problems.append(f"{self._group}: one batch has taken {time.monotonic() - since:.0f} s")
+        return problems
 
     def lag_s(self) -> float:
         """Tell the age of the oldest event not handled yet."""
-        return 0.0
+        return self._assignment.lag_s(self._in_hand[0])
+
+    async def _supervise(self) -> None:
+        """Keep connected until stopped: FastStream gives up at once when the broker is away at the start."""
+        wait_s = WAIT_MIN_S
+        try:
+            while not self._stopping.is_set():
+                try:
+                    if self._broker is None:
+                        subscribe = self._reader.topics, self._acknowledge
+                        self._broker = await connect(
+                            self._settings, self._assignment, self._group, self._receive, subscribe
+                        )
+                    self._disconnected, wait_s = None, WAIT_MIN_S
+                    await self._watch()
+                except (KafkaError, OSError, TimeoutError) as error:
+                    self._disconnected = f"{type(error).__name__}: {error}"
+                    await self._sleep(wait_s)
+                    wait_s = min(wait_s * 2, WAIT_MAX_S)
+        finally:
+            await self._disconnect()
+
+    async def _watch(self) -> None:
+        """Look at the connection each second; come back when it has to be made again."""
+        while not self._stopping.is_set():
+            if self._assignment.assigned:
+                await self._assignment.check()
+            consumer = self._assignment.consumer
+            if isinstance(consumer, PatientConsumer) and consumer.broken:
+                self._disconnected = consumer.broken
+                await self._disconnect()
+                return
+            await self._sleep(WATCH_S)
+
+    async def _disconnect(self) -> None:
+        broker, self._broker = self._broker, None
+        if broker is not None:
+            await broker.stop()
+        self._assignment.consumer = None
+        self._assignment.assigned = False
+
+    async def _receive(self, records: Batch) -> None:
+        """Handle a batch, or wait and have it come again."""
+        self._in_hand = records, time.monotonic()
+        try:
+            await self._assignment.check()
+            if self._assignment.gap:
+                await self._stopping.wait()
+                raise Unavailable("stopped")
+            await self._handle_all(records)
+        except Exception as error:
+            self._trouble = str(error) or type(error).__name__
+            metrics.WAITS.labels(self._group).inc()
+            _log.warning("batch put back", group=self._group, records=len(records), error=self._trouble)
+            await self._sleep(random.uniform(0.5, 1.0) * self._wait_s)  # noqa: S311
+            self._wait_s = min(self._wait_s * 2, WAIT_MAX_S)
+            raise
+        finally:
+            self._in_hand = (), 0.0
+        self._trouble, self._wait_s = None, WAIT_MIN_S
+        metrics.BATCHES.labels(self._group).inc()
+        metrics.HANDLED.labels(self._group).inc(len(records))
+
+    async def _acknowledge(self, records: Batch) -> None:
+        failpoints.reach(f"{self._service}.acknowledge.before")
+        await self._assignment.acknowledge(records)
+        failpoints.reach(f"{self._service}.acknowledge.after")
+        failpoints.reach(f"{self._service}.acknowledge.reported")
+
+    async def _handle_all(self, records: Sequence[Record]) -> None:
+        """Handle what is not stopped; where a partition has to stop on the way, go on with the others."""
+        while True:
+            open_records = self._without_stopped(records)
+            stopped = len(self._assignment.stopped)
+            reading = self._reader.read(open_records)
+            if not self._stop_floods(open_records, reading.poison):
+                await self._handle(open_records, reading)
+            if len(self._assignment.stopped) == stopped:
+                return
+
+    def _without_stopped(self, records: Sequence[Record]) -> Sequence[Record]:
+        if not self._assignment.stopped:
+            return records
+        stopped = self._assignment.stopped
+        return [record for record in records if TopicPartition(record.topic, record.partition) not in stopped]
+
+    def _stop_floods(self, records: Sequence[Record], poison: Sequence[Poison]) -> bool:
+        """Count a batch before anything of it is set aside; stop partitions with a flood of what cannot be read."""
+        flooded = False
+        for place, first, last in spans(records):
+            guilty = [item for item in poison if (item.record.topic, item.record.partition) == place]
+            if self._floods.see(place, last - first + 1, len(guilty)):
+                begin = next(record for record in records if (record.topic, record.partition) == place)
+                self._stop(begin, f"{len(guilty)} of {last - first + 1} records are poison: {guilty[0].reason}")
+                flooded = True
+        return flooded
+
+    async def _handle(self, records: Sequence[Record], reading: Reading) -> None:
+        """Apply records in one transaction; where one is guilty, halve until it stands alone."""
+        try:
+            await self._apply(reading)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises, nothing may be lost
+            if len(records) == 1:
+                await self._judge(records[0], error)
+                return
+        else:
+            return
+        middle = len(records) // 2
+        for half in (records[:middle], records[middle:]):
+            open_half = self._without_stopped(half)
+            await self._handle(open_half, self._reader.read(open_half))
+
+    async def _apply(self, reading: Reading) -> None:
+        metrics.DUPLICATES.labels(self._group).inc(reading.duplicates)
+        metrics.IGNORED.labels(self._group).inc(reading.ignored)
+        if not reading.events and not reading.poison:
+            return
+        async with self._database.work() as tx:
+            for subscription, events in reading.events:
+                await subscription.handler(tx, events)
+            await dead_letters.set_aside(tx, self._service, self._group, reading.poison)
+        self._tell(reading.poison)
+
+    async def _judge(self, record: Record, error: Exception) -> None:
+        """Decide about a record that fails alone: poison, a flood of it, or not yet."""
+        reason = f"{type(error).__name__}: {error}"
+        if not isinstance(error, Rejected):
+            async with self._database.work() as tx:
+                attempts = await dead_letters.note_attempt(tx, self._group, record)
+            if attempts < UNKNOWN_ATTEMPTS:
+                place = f"{record.topic}/{record.partition} at {record.offset}"
+                raise Unavailable(f"{place}: {reason} (attempt {attempts} of {UNKNOWN_ATTEMPTS})") from error
+        if self._floods.see(TopicPartition(record.topic, record.partition), 0, 1):
+            self._stop(record, f"too many records are poison; this one: {reason}")
+            return
+        poison = [Poison(record, reason)]
+        async with self._database.work() as tx:
+            await dead_letters.set_aside(tx, self._service, self._group, poison)
+            await dead_letters.forget_attempts(tx, self._group, record)
+        self._tell(poison)
+
+    def _stop(self, record: Record, reason: str) -> None:
+        self._assignment.stop(record, reason)
+        metrics.STOPPED.labels(self._group).set(len(self._assignment.stopped))
+        place = f"{record.topic}/{record.partition}"
+        _log.error("partition stopped", group=self._group, partition=place, offset=record.offset)
+
+    def _tell(self, poison: Sequence[Poison]) -> None:
+        for item in poison:
+            record = item.record
+            metrics.SET_ASIDE.labels(self._group, record.topic).inc()
+            place = f"{record.topic}/{record.partition}"
+            _log.warning("record set aside", group=self._group, partition=place, offset=record.offset)
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass

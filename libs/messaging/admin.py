@@ -1,0 +1,149 @@
+"""What an operator does to topics and groups: make topics, rewind a group, see what is behind."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownMemberIdError, for_code
+
+from libs.contracts.topics import DEAD_LETTER_KEPT_DAYS, TOPICS, dead_letter_topic
+from libs.errors import ActivitiesError, Unavailable
+from libs.messaging.broker import BrokerSettings
+
+DAY_MS = 86_400_000
+REQUEST_MS = 15_000
+
+
+class TopicsDiffer(ActivitiesError):
+    """Topics exist with another number of partitions than the setting; changing that is a procedure."""
+
+
+class GroupBusy(ActivitiesError):
+    """The group has members; stop its consumers first."""
+
+
+async def create_topics(broker: BrokerSettings, services: Sequence[str]) -> list[str]:
+    """Make the topics that are missing, also one for the dead letters of each service; return those made.
+
+    Raises TopicsDiffer, Unavailable.
+    """
+    wanted = {topic.name: topic.kept_days for topic in TOPICS}
+    wanted |= {dead_letter_topic(service): DEAD_LETTER_KEPT_DAYS for service in services}
+    async with _admin(broker) as admin:
+        existing = await _partitions_of(admin, wanted)
+        _check_partitions(existing, broker.partitions)
+        missing = [name for name in wanted if name not in existing]
+        if missing:
+            response = await admin.create_topics([_new_topic(broker, name, wanted[name]) for name in missing])
+            for name, code, *rest in response.topic_errors:
+                if code not in (0, TopicAlreadyExistsError.errno):
+                    raise Unavailable(f"topic {name} could not be made: {for_code(code).__name__} {rest}")
+    return missing
+
+
+async def rewind(broker: BrokerSettings, group: str, topics: Sequence[str]) -> int:
+    """Set a group's offsets to the beginning of the log, so that it hears everything again; return how many records.
+
+    Raises GroupBusy while a consumer of the group is running.
+    """
+    async with _admin(broker) as admin:
+        (answer,) = await admin.describe_consumer_groups([group])
+        members = [member for described in answer.groups for member in described[5]]
+    if members:
+        raise GroupBusy(f"group {group} has {len(members)} members; stop its consumers, then rewind")
+    async with _reader(broker, group) as reader:
+        partitions = await _partitions(reader, topics)
+        begins = await reader.beginning_offsets(partitions)
+        ends = await reader.end_offsets(partitions)
+        reader.assign(partitions)
+        try:
+            await reader.commit(begins)
+        except UnknownMemberIdError as error:
+            raise GroupBusy(f"group {group} has members; stop its consumers, then rewind") from error
+    return sum(ends[partition] - begins[partition] for partition in partitions)
+
+
+async def backlog(broker: BrokerSettings, group: str, topics: Sequence[str]) -> int:
+    """Tell how many records on these topics the group has not acknowledged yet."""
+    async with _reader(broker, None) as reader:
+        partitions = await _partitions(reader, topics)
+        begins = await reader.beginning_offsets(partitions)
+        ends = await reader.end_offsets(partitions)
+    async with _admin(broker) as admin:
+        committed = await admin.list_consumer_group_offsets(group)
+    behind = 0
+    for partition in partitions:
+        offset = committed[partition].offset if partition in committed else -1
+        behind += ends[partition] - max(offset, begins[partition])
+    return behind
+
+
+async def _partitions_of(admin: AIOKafkaAdminClient, names: Mapping[str, int | None]) -> dict[str, int]:
+    known = set(await admin.list_topics())
+    asked = [name for name in names if name in known]
+    if not asked:
+        return {}
+    found = await admin.describe_topics(asked)
+    return {topic["topic"]: len(topic["partitions"]) for topic in found}
+
+
+def _check_partitions(existing: Mapping[str, int], partitions: int) -> None:
+    differing = [f"{name} has {count}" for name, count in sorted(existing.items()) if count != partitions]
+    if differing:
+        raise TopicsDiffer(
+            f"topics must have {partitions} partitions, but {', '.join(differing)}; a key would change its partition. "
+            "Set the number back, or follow the procedure in deploy/README.md"
+        )
+
+
+def _new_topic(broker: BrokerSettings, name: str, kept_days: int | None) -> NewTopic:
+    if kept_days is None:
+        kept = {"cleanup.policy": "compact", "retention.ms": "-1", "min.cleanable.dirty.ratio": "0.2"}
+    else:
+        kept = {"cleanup.policy": "delete", "retention.ms": str(kept_days * DAY_MS)}
+    return NewTopic(
+        name,
+        broker.partitions,
+        broker.replication_factor,
+        topic_configs=kept | {"max.message.bytes": str(broker.message_max_bytes)},
+    )
+
+
+async def _partitions(reader: AIOKafkaConsumer, topics: Sequence[str]) -> list[TopicPartition]:
+    known = await reader.topics()
+    missing = sorted(set(topics) - set(known))
+    if missing:
+        raise Unavailable(f"Kafka has no topic {', '.join(missing)}; `topics` makes them")
+    return [
+        TopicPartition(topic, partition) for topic in topics for partition in sorted(reader.partitions_for_topic(topic))
+    ]
+
+
+@asynccontextmanager
+async def _admin(broker: BrokerSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers, request_timeout_ms=REQUEST_MS)
+    try:
+        await admin.start()
+        yield admin
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise Unavailable(f"Kafka does not answer ({type(error).__name__}: {error})") from error
+    finally:
+        await admin.close()
+
+
+@asynccontextmanager
+async def _reader(broker: BrokerSettings, group: str | None) -> AsyncIterator[AIOKafkaConsumer]:
+    reader = AIOKafkaConsumer(
+        bootstrap_servers=broker.bootstrap_servers,
+        group_id=group,
+        enable_auto_commit=False,
+        request_timeout_ms=REQUEST_MS,
+    )
+    try:
+        await reader.start()
+        yield reader
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise Unavailable(f"Kafka does not answer ({type(error).__name__}: {error})") from error
+    finally:
+        await reader.stop()

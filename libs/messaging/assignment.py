@@ -1,0 +1,138 @@
+"""The partitions a consumer holds: what may be acknowledged, what is stopped, how far behind it is."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+
+from libs.messaging.broker import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A partition that was stopped at an offset, and why."""
+
+    offset: int
+    since_ms: int
+    reason: str
+
+
+class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Follows the group's assignments; partitions may come and go while a batch is in hand."""
+
+    def __init__(self) -> None:
+        self.consumer: AIOKafkaConsumer | None = None
+        self.stopped: dict[TopicPartition, Stop] = {}
+        self.gap: str | None = None
+        self.assigned = False
+        self._unchecked = True
+        self._checking = asyncio.Lock()
+        self._handled_ms = 0
+        self._positions: dict[TopicPartition, int] = {}
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Expect to check again."""
+        self._unchecked = True
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Keep stopped what is stopped."""
+        self._unchecked = self.assigned = True
+        self._hold(assigned)
+
+    async def check(self) -> None:
+        """Look whether records were lost that were never handled: once after each assignment.
+
+        `earliest` would go over the gap without a word. Raises KafkaError, OSError.
+        """
+        async with self._checking:
+            if not self._unchecked or self.consumer is None:
+                return
+            self._unchecked = False
+            try:
+                partitions = sorted(self.consumer.assignment())
+                begins = await self.consumer.beginning_offsets(partitions)
+                committed = await asyncio.gather(*map(self.consumer.committed, partitions))
+            except BaseException:
+                self._unchecked = True
+                raise
+            for partition, offset in zip(partitions, committed, strict=True):
+                if offset is not None and offset < begins[partition]:
+                    self.gap = (
+                        f"{partition.topic}/{partition.partition}: records {offset} to {begins[partition] - 1} were "
+                        "dropped by retention before they were handled; rebuild this service"
+                    )
+
+    async def acknowledge(self, records: Sequence[Record]) -> None:
+        """Commit the offsets behind these records, as far as their partitions are ours and not stopped."""
+        consumer = self._held()
+        assigned = consumer.assignment()
+        offsets: dict[TopicPartition, int] = {}
+        for partition, first, last in spans(records):
+            if partition not in assigned:
+                continue
+            stop = self.stopped.get(partition)
+            if stop is None:
+                offsets[partition] = last + 1
+            elif stop.offset > first:
+                offsets[partition] = stop.offset
+        self._positions.update(offsets)
+        if offsets:
+            await consumer.commit(offsets)
+        self._handled_ms = max(record.timestamp for record in records)
+
+    def put_back(self, records: Sequence[Record]) -> None:
+        """Go back to the first of these records in each partition that is still ours."""
+        consumer = self._held()
+        assigned = consumer.assignment()
+        for partition, first, _ in spans(records):
+            if partition in assigned:
+                consumer.seek(partition, first)
+
+    def stop(self, record: Record, reason: str) -> None:
+        """Stop the record's partition at it; nothing from there on is handled until the process starts again."""
+        partition = TopicPartition(record.topic, record.partition)
+        self.stopped[partition] = Stop(record.offset, record.timestamp, reason)
+        self._hold([partition])
+
+    def lag_s(self, in_hand: Sequence[Record]) -> float:
+        """Tell the age of the oldest record not handled: in hand, stopped, or (about) waiting at the broker."""
+        oldest = [stop.since_ms for stop in self.stopped.values()]
+        if in_hand:
+            oldest.append(min(record.timestamp for record in in_hand))
+        elif self._handled_ms and self._behind():
+            oldest.append(self._handled_ms)
+        return max(0.0, time.time() - min(oldest) / 1000) if oldest else 0.0
+
+    def _behind(self) -> bool:
+        consumer = self.consumer
+        if consumer is None:
+            return True
+        return any(
+            partition not in self.stopped and (consumer.highwater(partition) or 0) > position
+            for partition, position in self._positions.items()
+            if partition in consumer.assignment()
+        )
+
+    def _hold(self, partitions: Iterable[TopicPartition]) -> None:
+        if self.consumer is None:
+            return
+        assigned = self.consumer.assignment()
+        for partition in partitions:
+            if partition in self.stopped and partition in assigned:
+                self.consumer.pause(partition)
+
+    def _held(self) -> AIOKafkaConsumer:
+        assert self.consumer is not None, "a batch came before the consumer"
+        return self.consumer
+
+
+def spans(records: Sequence[Record]) -> list[tuple[TopicPartition, int, int]]:
+    """Tell the first and last offset of each partition in a batch."""
+    found: dict[tuple[str, int], tuple[int, int]] = {}
+    for record in records:
+        place = record.topic, record.partition
+        first = found[place][0] if place in found else record.offset
+        found[place] = first, record.offset
+    return [(TopicPartition(*place), first, last) for place, (first, last) in found.items()]

@@ -1,0 +1,29 @@
+"""When poison is a flood: then something else is wrong, and setting aside wholesale would hide it. Pure."""
+
+from aiokafka import TopicPartition
+
+FLOOD_SHARE = 0.2
+"""Share of the recent records of a partition that may be poison."""
+FLOOD_MIN = 20
+"""Fewer poisoned records than this are never a flood."""
+WINDOW_RECORDS = 2_000
+"""About how many records count as recent: over that, old ones lose half their weight."""
+INBOUND = "activity.inbound"
+"""Topics that others write to: their bad records are only set aside and counted."""
+
+
+class Floods:
+    """Counts records and poison for each partition."""
+
+    def __init__(self) -> None:
+        self._counts: dict[TopicPartition, tuple[float, float]] = {}
+
+    def see(self, partition: TopicPartition, records: int, poison: int) -> bool:
+        """Count; tell whether poison is now a flood on that partition."""
+        seen, poisoned = self._counts.get(partition, (0.0, 0.0))
+        seen, poisoned = seen + records, poisoned + poison
+        flooded = poison > 0 and poisoned >= FLOOD_MIN and poisoned > FLOOD_SHARE * seen
+        if seen > WINDOW_RECORDS:
+            seen, poisoned = seen / 2, poisoned / 2
+        self._counts[partition] = seen, poisoned
+        return flooded and not partition.topic.startswith(INBOUND)

@@ -1,0 +1,150 @@
+"""From records to events: what is known by header is dropped, the rest decoded and checked. Pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.decoding import decoder_of
+from libs.contracts.event import Event
+from libs.contracts.topics import BY_NAME
+from libs.messaging.broker import Record
+from libs.messaging.subscription import Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """A record that can never be handled, and why."""
+
+    record: Record
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a batch holds: the events of each subscription, what is poison, how much was dropped by header."""
+
+    events: list[tuple[Subscription, list[Any]]]
+    poison: list[Poison] = field(default_factory=list)
+    duplicates: int = 0
+    ignored: int = 0
+
+
+class Unreadable(ValueError):
+    """The record is not the event that its headers and key say it is."""
+
+
+class Reader:
+    """Reads batches for the subscriptions of a service."""
+
+    def __init__(self, subscriptions: Sequence[Subscription]) -> None:
+        self._shelves = [_Shelf(subscription) for subscription in subscriptions]
+        self._by_topic: dict[str, dict[bytes, list[_Shelf]]] = {}
+        for shelf in self._shelves:
+            for topic in shelf.subscription.topics:
+                for event_type in BY_NAME[topic].types:
+                    self._by_topic.setdefault(topic, {}).setdefault(event_type.encode(), []).append(shelf)
+
+    @property
+    def topics(self) -> list[str]:
+        """Name the topics that are heard."""
+        return sorted(self._by_topic)
+
+    def read(self, records: Sequence[Record]) -> Reading:
+        """Sort and decode. A poisoned record does not hide an older or equal one that is sound."""
+        poison: list[Poison] = []
+        while True:
+            guilty = {id(item.record) for item in poison}
+            reading = self._read([record for record in records if id(record) not in guilty] if guilty else records)
+            if not reading.poison:
+                return Reading(reading.events, poison, reading.duplicates, reading.ignored)
+            poison += reading.poison
+
+    def _read(self, records: Sequence[Record]) -> Reading:
+        poison: list[Poison] = []
+        ignored = placed = 0
+        by_topic = self._by_topic
+        for record in records:
+            headers = dict(record.headers)
+            shelves = by_topic[record.topic].get(headers.get("ce_type") or b"")
+            if shelves is None:
+                if "ce_type" in headers:
+                    ignored += 1
+                else:
+                    poison.append(Poison(record, "the header ce_type is missing"))
+                continue
+            try:
+                version = int(headers["ce_version"] or b"") if "ce_version" in headers else None
+            except (TypeError, ValueError):
+                poison.append(Poison(record, f"the header ce_version is {headers['ce_version']!r}, not a number"))
+                continue
+            for shelf in shelves:
+                shelf.place(record, version)
+                placed += 1
+        taken = [shelf.take() for shelf in self._shelves]
+        events = [shelf.decode(items, poison) for shelf, items in zip(self._shelves, taken, strict=True)]
+        duplicates = placed - sum(map(len, taken))
+        pairs = zip(self._shelves, events, strict=True)
+        return Reading([(shelf.subscription, found) for shelf, found in pairs if found], poison, duplicates, ignored)
+
+
+class _Shelf:
+    """The records of one subscription while a batch is read."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+        self._decode = decoder_of(subscription.model)
+        self._of_activity = "activity" in subscription.model.model_fields
+        self._business = _business_of(subscription.model)
+        self._placed: dict[object, tuple[Record, int | None]] = {}
+        self._texts: dict[UUID, bytes] = {}
+
+    def place(self, record: Record, version: int | None) -> None:
+        """Put a record here, unless it is known by its key and version."""
+        placed = self._placed
+        if version is None:
+            placed[id(record)] = record, None
+        elif not self.subscription.latest:
+            placed.setdefault((record.key, version), (record, version))
+        else:
+            known = placed.get(record.key)
+            if known is None or known[1] is None or known[1] < version:
+                placed[record.key] = record, version
+
+    def take(self) -> list[tuple[Record, int | None]]:
+        """Hand over what was put here."""
+        taken = list(self._placed.values())
+        self._placed.clear()
+        return taken
+
+    def decode(self, items: Sequence[tuple[Record, int | None]], poison: list[Poison]) -> list[Any]:
+        """Decode records; what cannot be decoded, or says something else than its key and headers, is poison."""
+        events = []
+        decode, of_activity = self._decode, self._of_activity
+        for record, version in items:
+            try:
+                event: Any = decode(record.value or b"")
+                subject = event.activity if of_activity else event
+                if version is not None and subject.version != version:
+                    raise Unreadable(f"ce_version is {version}, the version inside is {subject.version}")
+                if (record.key or b"")[:36] != self._text(self._business(subject)):
+                    raise Unreadable("the business in the key is not the business inside")
+            except (ValueError, TypeError, AttributeError, RecursionError) as error:
+                poison.append(Poison(record, f"{type(error).__name__}: {error}"))
+            else:
+                events.append(event)
+        return events
+
+    def _text(self, business_id: UUID) -> bytes:
+        text = self._texts.get(business_id)
+        if text is None:
+            if len(self._texts) >= 10_000:
+                self._texts.clear()
+            text = self._texts[business_id] = str(business_id).encode()
+        return text
+
+
+def _business_of(model: type[Event]) -> Callable[[Any], UUID]:
+    if "activity" in model.model_fields or "business_id" in model.model_fields:
+        return lambda subject: subject.business_id
+    return lambda subject: subject.id
