@@ -1,0 +1,1 @@
+"""Routes of directory, by subject."""

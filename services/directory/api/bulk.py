@@ -1,0 +1,106 @@
+"""Many records in one request: one JSON document a line, good lines kept when others fail."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from pydantic import ValidationError
+
+from libs.access import Principal
+from libs.contracts.ids import record_id_of, uuid7
+from libs.database import Transaction
+from libs.errors import Malformed, Problem, Rejected, TooLarge
+from libs.messaging.outbox import append
+from libs.service.problems import read_validation
+from libs.service.strict_json import read_json
+from services.directory.api.bodies import RecordBody
+from services.directory.domain import rules
+from services.directory.domain.events import events_of
+from services.directory.store import members, records
+from services.directory.store.records import NewRecord, Place
+
+LINES_MAX = 10_000
+LINE_MAX_BYTES = 256 << 10
+BREATH_LINES = 250
+BATCH_ROWS = 2_000
+
+
+@dataclass(slots=True)
+class Lines:
+    """What the lines of a request say: good ones by their index, and what is wrong with the others."""
+
+    good: dict[int, RecordBody] = field(default_factory=dict)
+    bad: dict[int, list[Problem]] = field(default_factory=dict)
+
+    async def read(self, text: bytes) -> None:
+        """Read the lines, letting others run every 250. Raises TooLarge, Rejected."""
+        lines = [(index, line) for index, line in enumerate(text.split(b"\n")) if line.strip()]
+        if not lines:
+            raise Rejected(
+                "the body has no lines; send one JSON document a line", [Problem("body", "empty", "is empty")]
+            )
+        if len(lines) > LINES_MAX:
+            raise TooLarge(f"the body has {len(lines)} lines; at most {LINES_MAX} are taken")
+        refs: dict[str, int] = {}
+        for count, (index, line) in enumerate(lines):
+            if count % BREATH_LINES == BREATH_LINES - 1:
+                await asyncio.sleep(0)
+            try:
+                body = _read_line(line)
+            except Rejected as error:
+                self.bad[index] = list(error.problems) or [Problem("body", error.code, error.message)]
+                continue
+            earlier = refs.setdefault(body.external_ref, index) if body.external_ref is not None else index
+            if earlier != index:
+                self.bad[index] = [Problem("external_ref", "duplicate", f"is in line {earlier} of this request too")]
+            else:
+                self.good[index] = body
+
+    def refuse_unknown(self, statuses: Sequence[str], owners: set[UUID]) -> None:
+        """Move lines with an unknown status or owner to the bad ones."""
+        for index, body in list(self.good.items()):
+            problems = list(rules.check_record(body.status, body.owner_id, statuses, owners))
+            if problems:
+                self.bad[index] = problems
+                del self.good[index]
+
+
+def _read_line(line: bytes) -> RecordBody:
+    if len(line) > LINE_MAX_BYTES:
+        raise TooLarge(f"the line has {len(line)} bytes; at most {LINE_MAX_BYTES} are taken")
+    document = read_json(line)
+    if not isinstance(document, dict):
+        raise Malformed("the line is not a JSON object")
+    try:
+        return RecordBody.model_validate(document)
+    except ValidationError as error:
+        raise Rejected("not valid", read_validation(error.errors())) from None
+
+
+async def save_lines(tx: Transaction, principal: Principal, found: dict[str, Any], lines: Lines, at: datetime) -> bytes:
+    """Save the good lines under the object `found` and answer each line: its record's id, or what is wrong."""
+    owners = {body.owner_id for body in lines.good.values() if body.owner_id is not None}
+    known = await members.list_member_ids(tx, principal.business_id, owners) if owners else set()
+    lines.refuse_unknown(found["statuses"], known)
+    place = Place(principal.business_id, found["api_name"])
+    new = {index: new_record(place, body) for index, body in lines.good.items()}
+    waiting = list(new.values())
+    for start in range(0, len(waiting), BATCH_ROWS):
+        rows = await records.save_records(tx, place, waiting[start : start + BATCH_ROWS], at, replace=True)
+        await append(tx, events_of("directory.record", rows))
+    results = [
+        {"index": index, "id": str(new[index].id)} if index in new else {"index": index, "errors": lines.bad[index]}
+        for index in sorted([*new, *lines.bad])
+    ]
+    return orjson.dumps({"results": results})
+
+
+def new_record(place: Place, body: RecordBody) -> NewRecord:
+    """Make a record of a body: its id follows from its external ref, if it has one."""
+    ref = body.external_ref
+    record_id = uuid7() if ref is None else record_id_of(place.business_id, place.object, ref)
+    return NewRecord(record_id, ref, body.name, body.status, body.owner_id, orjson.dumps(body.fields))

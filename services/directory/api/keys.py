@@ -1,0 +1,82 @@
+"""API keys: made, listed, revoked."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import Field
+
+from libs.access import SCOPES, Principal, may
+from libs.access.keys import generate_key
+from libs.messaging.outbox import append
+from libs.service.answers import versioned
+from libs.service.body import Body, Line
+from libs.service.clock import now
+from libs.service.http import DatabaseDep
+from libs.service.idempotency import once
+from services.directory.api.pages import Page, answer_page, must_exist, shown
+from services.directory.domain import rules
+from services.directory.domain.events import events_of
+from services.directory.store import keys
+
+router = APIRouter(prefix="/api/directory/api-keys")
+
+Reader = Annotated[Principal, Depends(may("directory.read"))]
+Writer = Annotated[Principal, Depends(may("directory.write"))]
+
+
+class KeyBody(Body):
+    """A new key. Without `scopes` it has all but `act_as`."""
+
+    name: Annotated[str, Line(200)]
+    scopes: Annotated[list[str], Field(max_length=len(SCOPES))] | None = None
+
+
+@router.post("", status_code=201)
+async def create_key(body: KeyBody, principal: Writer, request: Request, database: DatabaseDep) -> Response:
+    """Make a key; it is shown once, also where the request is repeated."""
+    scopes = rules.grant_scopes(body.scopes, principal.scopes)
+    key = generate_key("api", principal.business_id)
+    fresh: list[dict[str, Any]] = []
+    async with database.transaction(principal) as tx:
+
+        async def write() -> Response:
+            new = {
+                "business_id": principal.business_id,
+                "id": key.id,
+                "kind": "api",
+                "name": body.name,
+                "hash": key.hash,
+                "scopes": scopes,
+                "member_id": None,
+                "created_at": now(),
+                "expires_at": None,
+            }
+            row = await keys.insert_key(tx, new)
+            await append(tx, events_of("directory.api_key", [row]))
+            fresh.append(shown(row))
+            return versioned(fresh[0] | {"api_key": None}, 1, 201, key.id)
+
+        answer = await once(tx, principal, request, write)
+    return versioned(fresh[0] | {"api_key": key.text}, 1, 201, key.id) if fresh else answer
+
+
+@router.get("")
+async def list_keys(page: Page, principal: Reader, database: DatabaseDep) -> Response:
+    """List keys and member tokens, newest first, without their secrets."""
+    async with database.transaction(principal) as tx:
+        rows = await keys.list_keys(tx, principal.business_id, page.after(principal, "keys"), page.limit + 1)
+    return answer_page(principal, "keys", rows, page.limit)
+
+
+@router.delete("/{key_id}", status_code=204)
+async def revoke_key(key_id: UUID, principal: Writer, request: Request, database: DatabaseDep) -> Response:
+    """Revoke a key or a member token; revoking it again changes nothing."""
+    async with database.transaction(principal) as tx:
+        row = await keys.revoke_key(tx, principal.business_id, key_id, now())
+        if row is None:
+            must_exist(await keys.find_key(tx, principal.business_id, key_id), "key", key_id)
+        else:
+            await append(tx, events_of("directory.api_key", [row]))
+    request.app.state.access.invalidate()
+    return Response(status_code=204)
