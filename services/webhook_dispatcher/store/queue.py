@@ -153,8 +153,8 @@ async def finish(tx: Transaction, finished: Sequence[Finished]) -> int:
             """
             with outcome as (
                 select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::float8[], $6::text[],
-                                     $7::bool[], $8::bool[], $9::timestamptz[], $10::int[], $11::int[], $12::text[], $13::jsonb[],
-                                     $14::jsonb[], $15::bytea[])
+                                     $7::bool[], $8::bool[], $9::timestamptz[], $10::int[], $11::int[],
+                                     $12::text[], $13::jsonb[], $14::jsonb[], $15::bytea[])
                     as o (business_id, id, lease_no, status, delay_s, error, gone, sent, at, duration_ms, http_status,
                           address, phases, headers, answer)),
             done as (

@@ -1,0 +1,158 @@
+"""What is told to whom, signed and sealed."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+import standardwebhooks
+
+from libs.contracts.activity import Activity, ActivityEvent, Append, Change, Link
+from libs.contracts.decoding import decoder_of
+from libs.contracts.ids import uuid7
+from libs.errors import Rejected
+from services.webhook_dispatcher import signing
+from services.webhook_dispatcher.domain.bodies import BODY_MAX_BYTES, body_of
+from services.webhook_dispatcher.domain.subscriptions import Subscriber, is_too_old, matches, types_of
+from services.webhook_dispatcher.lanes import Lanes
+from services.webhook_dispatcher.sealing import Sealer, Unsealable
+
+AT = datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+
+def event_of(change: str = "activity.completed", **fields: Any) -> ActivityEvent:
+    """Make an event as a consumer gets it: through its JSON."""
+    activity = Activity(
+        **{
+            "business_id": uuid7(), "activity_id": uuid7(), "version": 1, "type": "call", "type_id": uuid7(),
+            "type_name": "Call", "at": AT, "created_at": AT, "recorded_at": AT, "logged_at": AT, "source": "crm",
+            "links": [Link(object="contact", record_id=uuid7())], "summary": "spoke — مرحبا 🙂",
+        } | fields
+    )  # fmt: skip
+    event = ActivityEvent(activity=activity, change=Change(type=change))
+    return decoder_of(ActivityEvent)(event.model_dump_json().encode())
+
+
+def subscriber_of(event: ActivityEvent, **fields: Any) -> Subscriber:
+    values: dict[str, Any] = {
+        "business_id": event.activity.business_id, "endpoint_id": uuid7(), "created_at": AT,
+        "event_types": frozenset({"activity.logged"}), "sources": frozenset(), "activity_objects": frozenset(),
+    }  # fmt: skip
+    return Subscriber(**values | fields)
+
+
+def test_direct_log_is_told_as_logged_only() -> None:
+    assert types_of(event_of()) == ("activity.logged",)
+
+
+def test_completed_plan_is_told_as_logged_and_as_completed() -> None:
+    assert types_of(event_of(planned_at=AT)) == ("activity.logged", "activity.completed")
+
+
+def test_append_is_told_as_appended() -> None:
+    assert types_of(event_of("activity.appended", planned_at=AT)) == ("activity.appended",)
+
+
+@pytest.mark.parametrize("change", ["activity.created", "activity.updated", "activity.state", "activity.cancelled"])
+def test_other_changes_are_told_to_nobody(change: str) -> None:
+    assert types_of(event_of(change)) == ()
+
+
+@pytest.mark.parametrize("change", ["activity.completed", "activity.appended"])
+def test_planned_activity_on_a_heard_topic_is_refused(change: str) -> None:
+    with pytest.raises(Rejected, match="logged_at"):
+        types_of(event_of(change, logged_at=None, planned_at=AT))
+
+
+def test_filters_let_through_what_they_name() -> None:
+    event = event_of()
+    assert matches(subscriber_of(event), event, "activity.logged")
+    assert not matches(subscriber_of(event), event, "activity.completed")
+    assert matches(subscriber_of(event, sources=frozenset({"crm", "x"})), event, "activity.logged")
+    assert not matches(subscriber_of(event, sources=frozenset({"x"})), event, "activity.logged")
+    assert matches(subscriber_of(event, activity_objects=frozenset({"call"})), event, "activity.logged")
+    by_id = frozenset({str(event.activity.type_id)})
+    assert matches(subscriber_of(event, activity_objects=by_id), event, "activity.logged")
+    assert not matches(subscriber_of(event, activity_objects=frozenset({"email"})), event, "activity.logged")
+
+
+def test_versions_from_before_the_endpoint_are_not_told_but_for_five_seconds() -> None:
+    event = event_of()
+    assert matches(subscriber_of(event, created_at=AT + timedelta(seconds=5)), event, "activity.logged")
+    assert not matches(subscriber_of(event, created_at=AT + timedelta(seconds=5.001)), event, "activity.logged")
+    assert is_too_old(AT, AT + timedelta(days=30, seconds=1), 30)
+    assert not is_too_old(AT, AT + timedelta(days=30), 30)
+
+
+def test_body_is_a_model_of_its_own_and_always_the_same_bytes() -> None:
+    event = event_of(planned_at=AT)
+    body = body_of(event, "activity.completed")
+    assert body == body_of(event, "activity.completed")
+    document = orjson.loads(body)
+    assert set(document) == {"type", "timestamp", "data"}
+    assert (document["type"], document["timestamp"]) == ("activity.completed", "2026-03-04T12:00:00Z")
+    data = document["data"]
+    assert data["activity_id"] == data["logged_activity_id"] == data["scheduled_activity_id"]
+    assert data["summary"] == "spoke — مرحبا 🙂"
+    assert data["links"][0]["object"] == "contact"
+    assert "why" not in data
+    assert orjson.loads(body_of(event_of(), "activity.logged"))["data"]["scheduled_activity_id"] is None
+
+
+def test_append_carries_what_was_appended() -> None:
+    appends = [Append(id=uuid7(), kind="note", at=AT + timedelta(minutes=n), text=f"note {n}") for n in (2, 1)]
+    event = event_of("activity.appended", appends=appends, appends_count=2)
+    assert orjson.loads(body_of(event, "activity.appended"))["data"]["append"]["text"] == "note 2"
+
+
+def test_body_beyond_the_bound_is_cut_and_says_so() -> None:
+    body = body_of(event_of(notes="é" * 200_000, summary="x" * 100_000), "activity.logged")
+    assert len(body) <= BODY_MAX_BYTES
+    data = orjson.loads(body)["data"]
+    assert (data["truncated"], data["notes"], data["url"][:23]) == (True, None, "/api/activities/logged/")
+
+
+def test_signature_is_verified_by_the_independent_package_under_each_live_secret() -> None:
+    old, new, other = (signing.generate_secret() for _ in range(3))
+    body, message_id = body_of(event_of(), "activity.logged"), str(uuid7())
+    timestamp = int(datetime.now(UTC).timestamp())
+    headers = signing.headers_of(message_id, timestamp, body, [signing.key_of(new), signing.key_of(old)])
+    for secret in (old, new):
+        assert standardwebhooks.Webhook(secret).verify(body, headers) == orjson.loads(body)
+    with pytest.raises(standardwebhooks.WebhookVerificationError):
+        standardwebhooks.Webhook(other).verify(body, headers)
+    with pytest.raises(standardwebhooks.WebhookVerificationError):
+        standardwebhooks.Webhook(new).verify(body + b" ", headers)
+
+
+def test_secret_opens_only_for_its_own_endpoint_under_its_own_master_key() -> None:
+    sealer, business_id, endpoint_id = Sealer("a master key of tests"), uuid7(), uuid7()
+    sealed = sealer.seal(b"very secret", business_id, endpoint_id)
+    assert b"very secret" not in sealed
+    assert sealer.open(sealed, business_id, endpoint_id) == b"very secret"
+    for wrong in ((business_id, uuid7()), (uuid7(), endpoint_id)):
+        with pytest.raises(Unsealable):
+            sealer.open(sealed, *wrong)
+    with pytest.raises(Unsealable):
+        Sealer("another master key").open(sealed, business_id, endpoint_id)
+    with pytest.raises(ValueError, match="WEBHOOK_MASTER_KEY"):
+        Sealer("short")
+
+
+def test_one_endpoint_gets_a_quarter_of_the_permits_at_most() -> None:
+    lanes, busy, other = Lanes(8), UUID(int=1), UUID(int=2)
+    lanes.take(busy)
+    lanes.take(busy)
+    lanes.take(other)
+    room = lanes.room(0.0)
+    assert (room.rows_max, room.endpoint_max, room.left, room.excluded) == (5, 2, {other: 1}, [busy])
+    lanes.release(busy)
+    assert lanes.room(0.0).excluded == []
+
+
+def test_endpoint_that_asked_to_be_left_alone_is_left_out_until_then() -> None:
+    lanes, endpoint_id = Lanes(8), UUID(int=1)
+    lanes.pause(endpoint_id, 10.0)
+    assert (lanes.excluded(9.9), lanes.first_unpaused()) == ([endpoint_id], 10.0)
+    assert (lanes.excluded(10.0), lanes.first_unpaused()) == ([], None)
