@@ -28,6 +28,11 @@ def decoder_of(model: type[M]) -> Callable[[bytes], M]:
     return cast(Callable[[bytes], M], decode)
 
 
+def struct_of(model: type[M]) -> type[M]:
+    """Give the struct itself, for those who write events: `msgspec.json.encode` leaves out what has its default."""
+    return cast(type[M], _struct_of(model))
+
+
 @cache
 def _struct_of(model: type[Shape]) -> type[msgspec.Struct]:
     fields: list[Any] = []
@@ -41,7 +46,7 @@ def _struct_of(model: type[Shape]) -> type[msgspec.Struct]:
             fields.append((name, annotation, info.default))
         else:
             fields.append((name, annotation))
-    return msgspec.defstruct(model.__name__, fields, kw_only=True, gc=False, frozen=False)
+    return msgspec.defstruct(model.__name__, fields, kw_only=True, gc=False, omit_defaults=True)
 
 
 def _plain(annotation: Any) -> Any:

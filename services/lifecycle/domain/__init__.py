@@ -1,0 +1,1 @@
+"""Decisions about activities: pure, without input, output or a clock."""

@@ -1,0 +1,67 @@
+"""What is known of a business while its reports and requests are decided: types, people, zone."""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from uuid import UUID
+
+from libs.access.members import KnownMember, KnownRole
+from libs.contracts import activity as contract
+from libs.contracts.activity_object import ActivityObject
+from services.lifecycle.domain.due import end_of_day
+from services.lifecycle.domain.held import Assignee, Person
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One business. `types` is by api_name and by id, `members` by id and by e-mail address, `roles` by id."""
+
+    business_id: UUID
+    zone: str = "UTC"
+    types: dict[str, ActivityObject] = field(default_factory=dict)
+    members: dict[str, KnownMember] = field(default_factory=dict)
+    roles: dict[UUID, KnownRole] = field(default_factory=dict)
+
+    def type_of(self, text: str) -> ActivityObject | None:
+        """Find an activity object by api_name or id."""
+        return self.types.get(text) or self.types.get(text.lower())
+
+    def type_names(self) -> list[str]:
+        """Name the types that can be used, in their order."""
+        live = {each.api_name: each.order for each in self.types.values() if each.deleted_at is None}
+        return sorted(live, key=lambda name: live[name])
+
+    def person(self, text: str | None) -> contract.Person | None:
+        """Read a person: a member's id or e-mail address, or any name."""
+        if text is None:
+            return None
+        member = self.members.get(text)
+        return Person(name=text) if member is None else Person(member_id=member.id, name=member.name)
+
+    def person_of(self, member_id: UUID | None) -> contract.Person | None:
+        """Name a member."""
+        if member_id is None:
+            return None
+        member = self.members.get(str(member_id))
+        return Person(member_id=member_id, name=member.name if member else None)
+
+    def assignee(self, text: str) -> contract.Assignee:
+        """Read an assignee: a member's id or e-mail address, a role's id, or any name."""
+        member = self.members.get(text)
+        if member is not None:
+            return Assignee(member_id=member.id, name=member.name)
+        role = self.roles.get(uuid_or_none(text) or UUID(int=0))
+        return Assignee(name=text) if role is None else Assignee(role_id=role.id, name=role.name)
+
+    def end_of(self, day: date, assignee: contract.Assignee | None) -> datetime:
+        """End a day where its assignee is; for a role or nobody, where the business is."""
+        member_id = assignee.member_id if assignee is not None else None
+        member = self.members.get(str(member_id)) if member_id is not None else None
+        return end_of_day(day, (member.zone if member is not None else None) or self.zone)
+
+
+def uuid_or_none(text: str) -> UUID | None:
+    """Read a UUID in its usual form, None where the text is something else."""
+    try:
+        return UUID(text) if len(text) == 36 else None
+    except ValueError:
+        return None

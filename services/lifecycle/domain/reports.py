@@ -1,0 +1,190 @@
+"""Reports of upstream systems, admitted in any order (design: what upstream systems send)."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from libs.contracts import activity as contract
+from libs.contracts.activity_object import ActivityObject
+from libs.contracts.ids import record_id_of
+from libs.contracts.report import Reason as ReasonShape
+from libs.contracts.report import ReportReceived
+from services.lifecycle.domain import life
+from services.lifecycle.domain.held import (
+    COMPLETE,
+    LOG,
+    PLAN,
+    Append,
+    Decision,
+    Held,
+    Link,
+    Reason,
+    Subject,
+    Told,
+    refused,
+    waiting,
+)
+from services.lifecycle.domain.known import Known
+from services.lifecycle.domain.presets import RECORD_OBJECTS, record_object_of
+
+RANKS = {"schedule": PLAN, "complete": COMPLETE, "log": LOG}
+_AS_IT_IS = (
+    "duration_min", "subject", "summary", "notes", "direction", "location", "fields", "attachments", "first_message",
+    "metadata",
+)  # fmt: skip
+_SOURCE_KINDS: dict[str, contract.SourceKind] = {
+    "manual": "manual", "interaction": "interaction", "campaign": "campaign", "workflow": "workflow",
+}  # fmt: skip
+
+
+def admit(held: Held | None, report: ReportReceived, known: Known, now: datetime) -> Decision:
+    """Decide what becomes of a report, given the activity it is about."""
+    body = report.report
+    if held is None and report.known_only:
+        return waiting(None, "unknown_activity", "is not known yet")
+    if body.action == "cancel":
+        return life.cancel(held, report.received_at, now)
+    if body.action == "append":
+        return life.append(held, _append_of(report, known), now, is_editable=_is_editable(held, known))
+    kind = known.type_of(body.type) if body.type is not None else None
+    problems = _problems(report, held, known, kind)
+    if problems:
+        return refused(held, *problems)
+    told = Told(
+        RANKS[body.action], report.received_at, now, known.person(body.actor), content_of(report, known, kind)
+    )
+    subject = _subject_of(report)
+    return life.plan(held, subject, told) if told.rank == PLAN else life.log(held, subject, told)
+
+
+def settle(
+    held: Held | None, arrived: ReportReceived, waited: Sequence[ReportReceived], known: Known, now: datetime
+) -> list[tuple[ReportReceived, Decision]]:
+    """Admit a report, and then those that waited for what it brought; each decision has the activity after it."""
+    first = admit(held, arrived, known, now)
+    decisions = [(arrived, first)]
+    held, moved, pending = first.held, first.outcome == "applied", list(waited)
+    while moved and pending:
+        moved, still = False, []
+        for report in pending:
+            decision = admit(held, report, known, now)
+            if decision.outcome == "waiting":
+                still.append(report)
+                continue
+            decisions.append((report, decision))
+            held, moved = decision.held, moved or decision.outcome == "applied"
+        pending = still
+    return decisions
+
+
+def content_of(report: ReportReceived, known: Known, kind: ActivityObject | None) -> dict[str, Any]:
+    """Take over what a report gives, references resolved; what it leaves out is left out."""
+    body = report.report
+    content: dict[str, Any] = {name: value for name in _AS_IT_IS if (value := getattr(body, name))}
+    if body.duration_min == 0:
+        content["duration_min"] = 0
+    if kind is not None:
+        content["type"], content["type_id"], content["type_name"] = kind.api_name, kind.id, kind.name
+    if body.actor is not None:
+        content["actor"] = known.person(body.actor)
+    if body.assignee is not None:
+        content["assignee"] = known.assignee(body.assignee)
+    if body.participants:
+        content["participants"] = [known.person(text) for text in body.participants]
+    if body.links:
+        content["links"] = [_link_of(report, link) for link in body.links]
+    if body.occurred_at is not None and body.action != "schedule":
+        content["occurred_at"] = body.occurred_at
+    if body.due_date is not None:
+        content["due_date"] = body.due_date
+        content["due_at"] = known.end_of(body.due_date, content.get("assignee"))
+    elif body.due_at is not None:
+        content["due_at"], content["due_date"] = body.due_at, None
+    return content
+
+
+def type_problems(kind: ActivityObject | None, text: str, known: Known) -> list[ReasonShape]:
+    """Say why a type cannot be used."""
+    if kind is None:
+        message = f"{text[:100]!r} is not an activity object; there are {', '.join(known.type_names())}"
+        return [Reason(field="type", code="does_not_exist", message=message)]
+    if kind.deleted_at is not None:
+        return [Reason(field="type", code="archived", message=f"{kind.api_name!r} is archived")]
+    return []
+
+
+def link_problems(
+    links: Sequence[contract.Link], kind: ActivityObject | None, known: Known, *, logging: bool
+) -> list[ReasonShape]:
+    """Say what is wrong with links: objects that are none, that the type does not allow, that come twice in a log."""
+    problems = []
+    seen: set[str] = set()
+    for place, link in enumerate(links):
+        field, name = f"links.{place}.object", record_object_of(known.business_id, link.object)
+        if name is None:
+            message = f"{link.object[:100]!r} is not a record object; there are {', '.join(RECORD_OBJECTS)}"
+            problems.append(Reason(field=field, code="does_not_exist", message=message))
+        elif kind is not None and not allows(kind, name):
+            message = f"{name!r} is not allowed for activities of type {kind.api_name!r} ({kind.association_mode})"
+            problems.append(Reason(field=field, code="not_associated", message=message))
+        elif logging and name in seen:
+            message = f"{name!r} stands twice; a logged activity has at most one record of each object"
+            problems.append(Reason(field=field, code="one_per_object", message=message))
+        seen.add(name or "")
+    return problems
+
+
+def allows(kind: ActivityObject, record_object: str) -> bool:
+    """Tell whether activities of a type may be linked to records of an object."""
+    if kind.association_mode == "all_objects_associated":
+        return True
+    return kind.association_mode == "selected_objects_associated" and record_object in kind.associated_objects
+
+
+def _problems(
+    report: ReportReceived, held: Held | None, known: Known, kind: ActivityObject | None
+) -> list[ReasonShape]:
+    body = report.report
+    problems: list[ReasonShape] = []
+    if body.type is not None:
+        problems += type_problems(kind, body.type, known)
+    elif held is None and body.action != "complete":
+        problems.append(Reason(field="type", code="required", message=f"is required to {body.action} a new activity"))
+    if body.links:
+        allowing = kind or (known.type_of(held.activity.type) if held is not None else None)
+        problems += link_problems(body.links, allowing, known, logging=body.action != "schedule")
+    return problems
+
+
+def _link_of(report: ReportReceived, link: contract.Link) -> contract.Link:
+    name, record_id = record_object_of(report.business_id, link.object) or link.object, link.record_id
+    if record_id is None and link.external_ref is not None:
+        record_id = record_id_of(report.business_id, name, link.external_ref)
+    return Link(object=name, record_id=record_id, external_ref=link.external_ref, all=link.all)
+
+
+def _subject_of(report: ReportReceived) -> Subject:
+    body = report.report
+    kind = _SOURCE_KINDS.get(body.source, "external")
+    ref = body.activity_ref or body.source_ref
+    return Subject(report.business_id, report.activity_id, body.source, kind, ref)
+
+
+def _append_of(report: ReportReceived, known: Known) -> contract.Append:
+    body = report.report
+    kind = body.kind or ("attachment" if body.url is not None else "note")
+    return Append(
+        id=report.receipt_id,
+        kind=kind,
+        at=report.received_at,
+        by=known.person(body.actor),
+        text=body.text or body.notes,
+        fields=body.fields or None,
+        url=body.url,
+        source_ref=body.source_ref,
+    )
+
+
+def _is_editable(held: Held | None, known: Known) -> bool:
+    kind = known.type_of(str(held.activity.type_id)) if held is not None else None
+    return kind is not None and kind.is_editable
