@@ -1,0 +1,7 @@
+"""Ingest: is this report acceptable, have we had it before.
+
+Owns    report_identity, report_outcome, report_accepted, report_answered, source
+Serves  /ingest/activities, /ingest/activities/bulk, /ingest/receipts
+Hears   activity.answered, access
+Emits   activity.received
+"""

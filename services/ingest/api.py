@@ -1,0 +1,162 @@
+"""Routes of ingest: reports in, receipts out."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Any
+from unicodedata import normalize
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from libs.access import Principal, may
+from libs.contracts.ids import receipt_id_of
+from libs.errors import Conflict, NotFound, Problem, Rejected
+from libs.service.answers import json_answer
+from libs.service.clock import now
+from libs.service.http import DatabaseDep
+from services.ingest import domain, reading, store
+from services.ingest.domain import Arrival, Report, Verdict
+from services.ingest.gather import Gather
+from services.ingest.reports import BODY, REF_MAX, SOURCE_MAX
+
+CHUNK_LINES = 1_000
+SLICE_LINES = 50
+"""Lines read before others get their turn: about 2 ms, so that single reports stay quick beside bulks."""
+
+Writer = Annotated[Principal, Depends(may("ingest.write"))]
+Reader = Annotated[Principal, Depends(may("ingest.read"))]
+Line = tuple[int, bytes]
+
+
+def router_of(gather: Gather) -> APIRouter:
+    """Make the routes, which keep reports through `gather`."""
+    router = APIRouter(tags=["ingest"])
+    turns = asyncio.Lock()
+    schema = BODY.json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    router.add_api_route(
+        "/ingest/activities",
+        partial(report_activities, gather),
+        methods=["POST"], status_code=202, name="report_activities",
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
+    )  # fmt: skip
+    router.add_api_route(
+        "/ingest/activities/bulk",
+        partial(report_bulk, gather, turns),
+        methods=["POST"], name="report_bulk",
+        openapi_extra={"requestBody": {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
+    )  # fmt: skip
+    router.add_api_route("/ingest/receipts", find_receipt, methods=["GET"])
+    router.add_api_route("/ingest/receipts/{receipt_id}", get_receipt, methods=["GET"])
+    return router
+
+
+async def report_activities(gather: Gather, request: Request, database: DatabaseDep, principal: Writer) -> Response:
+    """Accept one report: durably, once, and it will be answered."""
+    arrival = Arrival(principal.business_id, now())
+    report = domain.accept(arrival, reading.read_report(await request.body()))
+    verdict = await gather.keep_one(database, arrival, report)
+    problem = _problem(verdict, report)
+    if verdict.kind == "different_body":
+        raise Conflict(problem.message, problem.code, f"/ingest/receipts/{verdict.receipt_id}")
+    if verdict.kind == "too_many_sources":
+        raise Rejected(problem.message, [problem], problem.code)
+    answer = {"receipt_id": verdict.receipt_id, "activity_id": verdict.activity_id, "status": verdict.status}
+    return json_answer(answer, 202 if verdict.kind == "accepted" else 200)
+
+
+async def report_bulk(
+    gather: Gather, turns: asyncio.Lock, request: Request, database: DatabaseDep, principal: Writer
+) -> Response:
+    """Accept what is good of many reports, one a line, and say of each line what became of it.
+
+    1,000 lines are one transaction. When one fails the whole request does, with 503 or 429; sent again, the lines
+    that were kept before are duplicates.
+    """
+    lines = list(reading.split_lines(await request.body()))
+    arrival = Arrival(principal.business_id, now())
+    results: list[dict[str, Any]] = []
+    for start in range(0, len(lines), CHUNK_LINES):
+        chunk = await _read_lines(turns, arrival, lines[start : start + CHUNK_LINES])
+        reports = [report for _, report in chunk if isinstance(report, Report)]
+        verdicts = iter(await gather.keep_many(database, arrival, reports) if reports else [])
+        results += [
+            _result(number, read, next(verdicts)) if isinstance(read, Report) else _rejected(number, read)
+            for number, read in chunk
+        ]
+    counts = {"accepted": 0, "duplicate": 0, "rejected": 0}
+    for result in results:
+        counts[result["status"]] += 1
+    return Response(orjson.dumps({**counts, "results": results}), media_type="application/json")
+
+
+async def get_receipt(receipt_id: UUID, database: DatabaseDep, principal: Reader) -> Response:
+    """Say what became of a report."""
+    async with database.transaction(principal) as tx:
+        receipt = await store.find_receipt(tx, principal.business_id, receipt_id)
+    if receipt is None:
+        raise NotFound(f"there is no receipt {receipt_id}")
+    answer: dict[str, Any] = {
+        "receipt_id": receipt.receipt_id,
+        "activity_id": receipt.activity_id,
+        "status": domain.status_of(receipt.outcome, receipt.received_at, now()),
+    }
+    if receipt.version is not None:
+        answer["version"] = receipt.version
+    return json_answer({**answer, "reasons": orjson.Fragment(receipt.reasons or b"[]")})
+
+
+async def find_receipt(
+    source: Annotated[str, Query(min_length=1, max_length=SOURCE_MAX)],
+    source_ref: Annotated[str, Query(min_length=1, max_length=REF_MAX)],
+    database: DatabaseDep,
+    principal: Reader,
+) -> Response:
+    """Say what became of the report that a source calls `source_ref`."""
+    names = normalize("NFC", source), normalize("NFC", source_ref)
+    return await get_receipt(receipt_id_of(principal.business_id, *names), database, principal)
+
+
+async def _read_lines(
+    turns: asyncio.Lock, arrival: Arrival, lines: Sequence[Line]
+) -> list[tuple[int, Report | Rejected]]:
+    """Read and check lines in slices, giving way between them; of several bulks one at a time reads a slice."""
+    read: list[tuple[int, Report | Rejected]] = []
+    for start in range(0, len(lines), SLICE_LINES):
+        async with turns:
+            for number, line in lines[start : start + SLICE_LINES]:
+                try:
+                    read.append((number, domain.accept(arrival, reading.read_report(line))))
+                except Rejected as error:
+                    read.append((number, error))
+            await asyncio.sleep(0)
+    return read
+
+
+def _result(number: int, report: Report, verdict: Verdict) -> dict[str, Any]:
+    answer = {"line": number, "status": verdict.kind, "activity_id": verdict.activity_id}
+    if verdict.kind == "too_many_sources":
+        return {"line": number, "status": "rejected", "errors": _shown([_problem(verdict, report)])}
+    answer["receipt_id"] = verdict.receipt_id
+    if verdict.kind == "different_body":
+        return {**answer, "status": "rejected", "errors": _shown([_problem(verdict, report)])}
+    return answer
+
+
+def _rejected(number: int, error: Rejected) -> dict[str, Any]:
+    problems = error.problems or (Problem("body", error.code, error.message),)
+    return {"line": number, "status": "rejected", "errors": _shown(problems)}
+
+
+def _shown(problems: Sequence[Problem]) -> list[dict[str, str]]:
+    return [{"field": p.field, "code": p.code, "message": p.message} for p in problems]
+
+
+def _problem(verdict: Verdict, report: Report) -> Problem:
+    if verdict.kind == "too_many_sources":
+        message = f"{report.source!r} is one source too many for this business; remove or reuse one"
+        return Problem("source", "too_many_sources", message)
+    message = f"this source_ref was sent before with another body; its receipt is {verdict.receipt_id}"
+    return Problem("source_ref", "different_body", message)

@@ -1,0 +1,12 @@
+"""What ingest hears: what became of the reports it passed on."""
+
+from collections.abc import Sequence
+
+from libs.contracts.report import ReportAnswered
+from libs.database import Transaction
+from services.ingest import domain, store
+
+
+async def note_answers(tx: Transaction, events: Sequence[ReportAnswered]) -> None:
+    """Note the outcome of each receipt; an answer that comes again or late changes nothing."""
+    await store.save_outcomes(tx, domain.settle(events))
