@@ -43,4 +43,6 @@ def if_match(request: Request) -> int | None:
 def _write(value: Any) -> Any:
     if isinstance(value, datetime):
         return instant_text(value)
+    if isinstance(value, UUID):  # a driver's own subclass
+        return str(value)
     raise TypeError(f"{type(value).__name__} cannot be answered as JSON")
