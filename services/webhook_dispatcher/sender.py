@@ -125,16 +125,20 @@ class _Connector(aiohttp.TCPConnector):
         made.setblocking(False)
         return made
 
-    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: Any, timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        """Connect, or take an idle connection, and compare its peer."""
         exchange = _exchange.get()
-        protocol = await super()._create_connection(req, traces, timeout)
-        peer = protocol.transport.get_extra_info("peername") if protocol.transport else None
-        if peer is None or not may_connect_text(str(peer[0]), self._rules):
+        connection = await super().connect(req, traces, timeout)
+        peer = connection.transport.get_extra_info("peername") if connection.transport else None
+        exchange.address = str(peer[0]) if peer else None
+        if exchange.address is None or not may_connect_text(exchange.address, self._rules):
             exchange.blocked = True
-            protocol.close()
+            connection.close()
             raise aiohttp.ClientConnectionError("connected to another address")
         exchange.reach("connect", "answer")
-        return protocol
+        return connection
 
 
 class AiohttpSender:
@@ -175,7 +179,6 @@ class AiohttpSender:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return self._failed(exchange, _class_of(error, exchange))
         exchange.reach("answer", "body")
-        exchange.address = _peer_of(response)
         answer = await _read_bounded(response, exchange.started + self._timeout_s)
         exchange.reach("total", "done")
         return Result(
@@ -210,12 +213,6 @@ async def _read_bounded(response: aiohttp.ClientResponse, deadline: float) -> by
         pass
     response.close()
     return bytes(answer)
-
-
-def _peer_of(response: aiohttp.ClientResponse) -> str | None:
-    connection = response.connection
-    peer = connection.transport.get_extra_info("peername") if connection and connection.transport else None
-    return str(peer[0]) if peer else None
 
 
 def _kept_headers(response: aiohttp.ClientResponse) -> dict[str, str]:

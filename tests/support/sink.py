@@ -1,8 +1,8 @@
 """A receiver of webhooks for tests and benches: writes down each request, answers as it is told.
 
-    async with Sink.started() as sink:
-        sink.script = [Answer(500), Answer(200)]      # in this order, then 200 for good
-        … sink.url("/hook") … sink.requests …
+async with Sink.started() as sink:
+    sink.script = [Answer(500), Answer(200)]      # in this order, then 200 for good
+    … sink.url("/hook") … sink.requests …
 """
 
 import asyncio

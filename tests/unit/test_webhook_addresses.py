@@ -11,7 +11,7 @@ from services.webhook_dispatcher.domain.urls import read_url
 STRICT = AddressRules()
 LOCAL = AddressRules(read_networks("127.0.0.0/8, ::1/128"), allow_http=True, any_port=True)
 
-# Each row: the first and the last address of a refused range, and its neighbours that are not in it where those are public.
+# Each row: the first and the last address of a refused range.
 REFUSED_RANGES_V4 = [
     ("0.0.0.0", "0.255.255.255"), ("10.0.0.0", "10.255.255.255"), ("100.64.0.0", "100.127.255.255"),
     ("127.0.0.0", "127.255.255.255"), ("169.254.0.0", "169.254.255.255"), ("172.16.0.0", "172.31.255.255"),
@@ -119,7 +119,7 @@ def test_allowed_networks_open_those_and_no_others() -> None:
     for one in ("10.0.0.1", "::ffff:127.0.0.1", "::127.0.0.1", "fe80::1", "169.254.169.254", "2002:7f00:1::"):
         assert not may_connect_text(one, LOCAL)
     assert read_networks(" 10.0.0.0/8 ,fd00::/8,") == (IPv4Network("10.0.0.0/8"), IPv6Network("fd00::/8"))
-    with pytest.raises(ValueError, match="10.0.0.1/8"):
+    with pytest.raises(ValueError, match=r"10\.0\.0\.1/8"):
         read_networks("10.0.0.1/8")
 
 
@@ -127,7 +127,8 @@ def test_allowed_networks_open_those_and_no_others() -> None:
     "url",
     [
         "", "https", "https:", "https://", "https:///", "https:///hook", "//example.com/", "/hook", "example.com/hook",
-        "http://example.com/", "ftp://example.com/", "file:///etc/passwd", "gopher://example.com/", "javascript:alert(1)",
+        "http://example.com/", "ftp://example.com/", "file:///etc/passwd", "gopher://example.com/",
+        "javascript:alert(1)",
         "https:example.com", "https:/example.com", "https:\\\\example.com", "https://example.com\\@127.0.0.1/",
         "https://user@example.com/", "https://user:pass@example.com/", "https://@example.com/", "https://example.com/#x",
         "https://example.com#x", "https://exam ple.com/", "https://example.com/a b", "https://example.com/\n",

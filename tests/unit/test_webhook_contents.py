@@ -30,8 +30,9 @@ def event_of(change: str = "activity.completed", **fields: Any) -> ActivityEvent
             "links": [Link(object="contact", record_id=uuid7())], "summary": "spoke — مرحبا 🙂",
         } | fields
     )  # fmt: skip
-    event = ActivityEvent(activity=activity, change=Change(type=change))
-    return decoder_of(ActivityEvent)(event.model_dump_json().encode())
+    written = ActivityEvent(activity=activity, change=Change(type=change))
+    event: ActivityEvent = decoder_of(ActivityEvent)(written.model_dump_json().encode())
+    return event
 
 
 def subscriber_of(event: ActivityEvent, **fields: Any) -> Subscriber:

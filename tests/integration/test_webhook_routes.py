@@ -1,0 +1,219 @@
+"""Routes of endpoints and deliveries: what is taken, what is refused, what is never shown."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+import standardwebhooks
+
+from libs.contracts.ids import uuid7
+from libs.database import Database
+from tests.conftest import MakeDatabase
+from tests.support.http import Tenant, served, settle
+from tests.support.sink import Answer, Sink
+from tests.support.webhooks import all_are, dispatching, event_of, eventually, hear
+
+ENDPOINTS = "/api/webhooks/endpoints"
+DELIVERIES = "/api/webhooks/deliveries"
+URL = "https://8.8.8.8/hook"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A served dispatcher and a business that calls it."""
+
+    database: Database
+    client: httpx.AsyncClient
+    tenant: Tenant
+
+    async def call(self, method: str, path: str, json: Any = None, **headers: str) -> httpx.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.client.request(method, path, json=json, headers={**self.tenant.headers, **named})
+
+    async def make(self, **fields: Any) -> dict[str, Any]:
+        answer = await self.call("POST", ENDPOINTS, {"url": URL, "event_types": ["activity.logged"], **fields})
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+
+@pytest.fixture
+async def case(make_database: MakeDatabase) -> AsyncIterator[Case]:
+    database = await make_database("webhook_dispatcher")
+    async with served("webhook_dispatcher", database) as client:
+        yield Case(database, client, await settle(database))
+
+
+async def test_endpoint_is_made_and_its_secret_shown_once(case: Case) -> None:
+    answer = await case.call(
+        "POST", ENDPOINTS, {"url": URL, "event_types": ["activity.logged"], "description": "ours"}, idempotency_key="k1"
+    )
+    made = answer.json()
+    assert (answer.status_code, answer.headers["etag"]) == (201, '"1"')
+    assert made["secret"].startswith("whsec_")
+    again = await case.call(
+        "POST", ENDPOINTS, {"url": URL, "event_types": ["activity.logged"], "description": "ours"}, idempotency_key="k1"
+    )
+    assert (again.status_code, again.json()["id"], "secret" in again.json()) == (201, made["id"], False)
+    read = await case.call("GET", f"{ENDPOINTS}/{made['id']}")
+    listed = await case.call("GET", ENDPOINTS)
+    assert read.json() == listed.json()["results"][0] == {key: made[key] for key in made if key != "secret"}
+    assert read.json()["filter"] == {"sources": [], "activity_objects": [], "expression": ""}
+
+
+async def test_secret_is_stored_in_clear_nowhere(case: Case) -> None:
+    made = await case.call(
+        "POST", ENDPOINTS, {"url": URL, "event_types": ["activity.logged"]}, idempotency_key="canary"
+    )
+    rotated = await case.call("POST", f"{ENDPOINTS}/{made.json()['id']}/secret/rotate", {}, idempotency_key="canary")
+    secrets = [made.json()["secret"], rotated.json()["secret"]]
+    owner = await asyncpg.connect(case.database.urls.owner)
+    try:
+        names = await owner.fetch("select quote_ident(tablename) from pg_tables where schemaname = 'public'")
+        texts = [await owner.fetchval(f"select string_agg(t::text, ' ') from {name} t") for (name,) in names]
+    finally:
+        await owner.close()
+    whole = " ".join(filter(None, texts))
+    assert made.json()["id"] in whole
+    for secret in secrets:
+        bare = secret.removeprefix("whsec_")
+        assert bare not in whole
+        assert standardwebhooks.Webhook(secret)._whsecret.hex() not in whole
+        assert bare.encode().hex() not in whole
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"url": "http://localhost/"}, "url"), ({"url": "https://10.0.0.1/"}, "url"),
+        ({"url": "https://2130706433/"}, "url"),
+        ({"url": "https://user@example.com/"}, "url"), ({"url": 5}, "url"), ({"url": None}, "url"),
+        ({"event_types": []}, "event_types"), ({"event_types": ["activity.created"]}, "event_types.0"),
+        ({"event_types": "activity.logged"}, "event_types"), ({"filter": {"expression": "true"}}, "filter.expression"),
+        ({"filter": {"unknown": 1}}, "filter.unknown"), ({"filter": {"sources": ["x" * 201]}}, "filter.sources.0"),
+        ({"filter": {"sources": ["a\u0000"]}}, "body"), ({"description": "x" * 501}, "description"),
+        ({"secret": "x"}, "secret"),
+    ],
+)  # fmt: skip
+async def test_bad_endpoint_is_refused_naming_the_field(case: Case, change: dict[str, Any], field: str) -> None:
+    answer = await case.call("POST", ENDPOINTS, {"url": URL, "event_types": ["activity.logged"], **change})
+    assert answer.status_code in (400, 422), answer.text
+    if field != "body":
+        assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert (await case.call("GET", ENDPOINTS)).json()["results"] == []
+
+
+async def test_endpoint_is_changed_under_its_etag(case: Case) -> None:
+    made = await case.make()
+    path = f"{ENDPOINTS}/{made['id']}"
+    changed = await case.call("PATCH", path, {"url": "https://1.1.1.1/x", "paused": True}, if_match='"1"')
+    assert (changed.status_code, changed.headers["etag"]) == (200, '"2"')
+    assert (changed.json()["url"], changed.json()["status"], changed.json()["paused"]) == (
+        "https://1.1.1.1/x",
+        "paused",
+        True,
+    )
+    assert changed.json()["event_types"] == ["activity.logged"]
+    assert (await case.call("PATCH", path, {"description": "x"}, if_match='"1"')).status_code == 412
+    assert (await case.call("PATCH", path, {"url": "https://127.0.0.1.nip.io:1/\\"})).status_code == 422
+    assert (await case.call("PATCH", path, {"paused": False})).json()["status"] == "active"
+    async with case.database.work() as tx:
+        assert await tx.value("select array_agg(version order by version) from endpoint_revision") == [1, 2, 3]
+
+
+async def test_endpoint_is_disabled_enabled_and_deleted(case: Case) -> None:
+    path = f"{ENDPOINTS}/{(await case.make())['id']}"
+    disabled = (await case.call("POST", f"{path}/disable")).json()
+    assert (disabled["status"], disabled["disabled_reason"]) == ("disabled", "by_owner")
+    assert (await case.call("PATCH", path, {"paused": False})).json()["status"] == "disabled"
+    enabled = (await case.call("POST", f"{path}/enable")).json()
+    assert (enabled["status"], enabled["disabled_reason"]) == ("active", None)
+    assert (await case.call("DELETE", path)).status_code == 204
+    for method, where in (("GET", path), ("DELETE", path), ("PATCH", path), ("POST", f"{path}/enable")):
+        assert (await case.call(method, where, {} if method == "PATCH" else None)).status_code == 404
+    assert (await case.call("GET", ENDPOINTS)).json()["results"] == []
+
+
+async def test_other_business_sees_nothing(case: Case) -> None:
+    made = await case.make()
+    stranger = Case(case.database, case.client, await settle(case.database))
+    path = f"{ENDPOINTS}/{made['id']}"
+    for method, where in (
+        ("GET", path), ("PATCH", path), ("DELETE", path), ("POST", f"{path}/enable"), ("POST", f"{path}/disable"),
+        ("POST", f"{path}/secret/rotate"),
+    ):  # fmt: skip
+        foreign = await stranger.call(method, where, {} if method == "PATCH" else None)
+        unknown = await stranger.call(
+            method, where.replace(made["id"], str(uuid7())), {} if method == "PATCH" else None
+        )
+        assert (
+            (foreign.status_code, foreign.json()["code"])
+            == (unknown.status_code, unknown.json()["code"])
+            == (404, "not_found")
+        )
+    assert (await stranger.call("GET", ENDPOINTS)).json()["results"] == []
+    assert (await case.call("GET", path)).json()["version"] == 1
+
+
+async def test_both_secrets_sign_after_a_rotation_and_none_that_ended(case: Case) -> None:
+    async with Sink.started() as sink, dispatching(case.database) as dispatcher:
+        made = await case.make(url=sink.url())
+        rotated = (await case.call("POST", f"{ENDPOINTS}/{made['id']}/secret/rotate")).json()
+        assert rotated["old_valid_s"] == 86_400
+        await hear(case.database, [event_of(case.tenant.business_id)], dispatcher)
+        [first] = await sink.received(1)
+        last = (await case.call("POST", f"{ENDPOINTS}/{made['id']}/secret/rotate", {"old_valid_s": 0})).json()
+        await hear(case.database, [event_of(case.tenant.business_id)], dispatcher)
+        second = (await sink.received(2))[1]
+    for secret in (made["secret"], rotated["secret"]):
+        standardwebhooks.Webhook(secret).verify(first.body, dict(first.headers))
+        with pytest.raises(standardwebhooks.WebhookVerificationError):
+            standardwebhooks.Webhook(secret).verify(second.body, dict(second.headers))
+    standardwebhooks.Webhook(last["secret"]).verify(second.body, dict(second.headers))
+    too_long = await case.call("POST", f"{ENDPOINTS}/{made['id']}/secret/rotate", {"old_valid_s": 604_801})
+    assert (too_long.status_code, too_long.json()["errors"][0]["field"]) == (422, "old_valid_s")
+
+
+async def test_deliveries_are_listed_newest_first_with_their_attempts(case: Case) -> None:
+    async with Sink.started() as sink, dispatching(case.database) as dispatcher:
+        sink.script = [Answer(500, body="é".encode())]
+        made = await case.make(url=sink.url())
+        for count in range(1, 6):
+            await hear(case.database, [event_of(case.tenant.business_id)], dispatcher)
+            await eventually(case.database, all_are("delivered", count))
+    await case.make()
+    seen: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = (await case.call("GET", f"{DELIVERIES}?limit=2&endpoint_id={made['id']}{cursor}")).json()
+        seen += page["results"]
+        cursor = page["next"] and f"&cursor={page['next']}"
+    assert len(seen) == 5
+    assert [one["id"] for one in seen] == sorted((one["id"] for one in seen), reverse=True)
+    oldest = seen[-1]
+    assert (oldest["status"], oldest["attempts"], oldest["next_at"]) == ("delivered", 2, None)
+    assert (await case.call("GET", f"{DELIVERIES}/{oldest['id']}")).json() == oldest
+    attempts = (await case.call("GET", f"{DELIVERIES}/{oldest['id']}/attempts")).json()["results"]
+    assert [(one["number"], one["result"], one["http_status"]) for one in attempts] == [
+        (1, "http_5xx", 500),
+        (2, "delivered", 200),
+    ]
+    assert (attempts[0]["answer"], "address" in attempts[0]) == ("é", False)
+    assert (await case.call("GET", f"{DELIVERIES}?status=pending")).json()["results"] == []
+    stranger = Case(case.database, case.client, await settle(case.database))
+    assert (await stranger.call("GET", DELIVERIES)).json()["results"] == []
+    for suffix in ("", "/attempts"):
+        assert (await stranger.call("GET", f"{DELIVERIES}/{oldest['id']}{suffix}")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("limit=0", "limit"), ("limit=201", "limit"), ("limit=x", "limit"), ("status=sent", "status"),
+     ("endpoint_id=1", "endpoint_id"), ("cursor=abc", "cursor")],
+)  # fmt: skip
+async def test_bad_query_is_refused_naming_the_field(case: Case, query: str, field: str) -> None:
+    answer = await case.call("GET", f"{DELIVERIES}?{query}")
+    assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (422, [field])
