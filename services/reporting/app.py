@@ -1,0 +1,14 @@
+"""Wiring of reporting: what it serves and hears."""
+
+from libs.contracts.activity import ActivityEvent
+from libs.service import Service
+from services.reporting import api, handlers
+from services.reporting.settings import Settings
+
+
+def create(settings: Settings) -> Service:
+    """Wire the service."""
+    service = Service("reporting", settings)
+    service.serve(api.router)
+    service.on(ActivityEvent, handlers.count_activities, latest=True)
+    return service

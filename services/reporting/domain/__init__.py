@@ -1,0 +1,1 @@
+"""Decisions of reporting: what is counted, and in which days."""

@@ -1,0 +1,103 @@
+"""What of an activity is counted, and where. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from libs.contracts.activity import Activity, ActivityEvent
+from libs.contracts.agent import agent_of
+
+QUARTER = timedelta(minutes=15)
+"""Every zone's days have begun on a quarter hour of UTC since 1973."""
+
+ActivityKey = tuple[UUID, UUID]
+"""Business and activity."""
+
+
+class Fact(NamedTuple):
+    """What is counted of an activity, in the order of its columns. No value is an empty string."""
+
+    business_id: UUID
+    activity_id: UUID
+    version: int
+    counted: bool
+    at: datetime
+    type: str
+    state: str
+    source: str
+    source_kind: str
+    direction: str
+    agent: str
+
+
+class Cell(NamedTuple):
+    """Where a fact is counted: a roll-up's key, in the order of its columns."""
+
+    business_id: UUID
+    quarter: datetime
+    type: str
+    state: str
+    source: str
+    source_kind: str
+    direction: str
+    agent: str
+
+
+def newest_facts(events: Sequence[ActivityEvent]) -> dict[ActivityKey, Fact]:
+    """Make the fact of each activity from its highest version."""
+    newest: dict[ActivityKey, Activity] = {}
+    for event in events:
+        activity = event.activity
+        key = (activity.business_id, activity.activity_id)
+        held = newest.get(key)
+        if held is None or held.version < activity.version:
+            newest[key] = activity
+    return {key: fact_of(activity) for key, activity in newest.items()}
+
+
+def fact_of(activity: Activity) -> Fact:
+    """Take from an activity what is counted of it; retracted and deleted ones leave the totals."""
+    return Fact(
+        activity.business_id,
+        activity.activity_id,
+        activity.version,
+        activity.retracted_at is None and activity.deleted_at is None,
+        activity.at,
+        activity.type,
+        _lasting_state(activity),
+        activity.source,
+        activity.source_kind,
+        activity.direction or "",
+        agent_of(activity) or "",
+    )
+
+
+def _lasting_state(activity: Activity) -> str:
+    """Say the state in words that time alone does not change: `due` becomes overdue by itself when `at` has passed."""
+    if activity.logged_at is not None:
+        return "logged" if activity.planned_at is None else "completed"
+    if activity.cancelled_at is not None:
+        return "cancelled"
+    return "undated" if activity.due_at is None else "due"
+
+
+def differences_of(facts: Mapping[ActivityKey, Fact], earlier: Mapping[ActivityKey, Fact | None]) -> dict[Cell, int]:
+    """Tell by how much each cell changes, for the activities that got newer (None: never counted before)."""
+    changes: dict[Cell, int] = {}
+    for key, before in earlier.items():
+        _count(changes, facts[key], 1)
+        if before is not None:
+            _count(changes, before, -1)
+    return {cell: change for cell, change in changes.items() if change}
+
+
+def _count(changes: dict[Cell, int], fact: Fact, change: int) -> None:
+    if fact.counted:
+        cell = Cell(fact[0], quarter_of(fact.at), *fact[5:])
+        changes[cell] = changes.get(cell, 0) + change
+
+
+def quarter_of(at: datetime) -> datetime:
+    """Return the beginning of the quarter hour that an instant (UTC) lies in."""
+    return at.replace(minute=at.minute - at.minute % 15, second=0, microsecond=0)
