@@ -207,11 +207,14 @@ class KafkaServer:
         beside.rename(archive)
 
     def _answers(self) -> bool:
-        """Ask for metadata (version 1, no topics) and see whether the broker itself is among the brokers."""
-        host, port = self.bootstrap_servers.split(":")
-        request = struct.pack(">hhihi", 3, 1, 1, -1, 0)
-        with suppress(OSError, struct.error), socket.create_connection((host, int(port)), timeout=1.0) as client:
-            client.sendall(struct.pack(">i", len(request)) + request)
-            answer = client.recv(64)
-            return int(struct.unpack_from(">i", answer, 8)[0]) > 0
-        return False
+        return answers(self.bootstrap_servers)
+
+
+def answers(server: str) -> bool:
+    """Ask a broker for metadata (version 1, no topics) and see whether there is a live broker in its cluster."""
+    host, _, port = server.strip().rpartition(":")
+    request = struct.pack(">hhihi", 3, 1, 1, -1, 0)
+    with suppress(OSError, struct.error), socket.create_connection((host, int(port)), timeout=1.0) as client:
+        client.sendall(struct.pack(">i", len(request)) + request)
+        return int(struct.unpack_from(">i", client.recv(64), 8)[0]) > 0
+    return False

@@ -1,0 +1,182 @@
+"""Activities: what customers' records have planned and lived through."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import output
+from cli.place import ROOT, Place, Trouble, find_place
+from libs.embedded.processes import ServerFailed
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+
+DataDir = Annotated[Path | None, typer.Option(help="where everything is kept; .activities beside the launcher")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON only")]
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@app.command()
+def up(
+    port: Annotated[int | None, typer.Option(help="8080, or the next free one", min=1, max=65535)] = None,
+    data_dir: DataDir = None,
+    detach: Annotated[bool, typer.Option("--detach", help="return when everything is ready")] = False,
+) -> None:
+    """Start everything, print address, business and keys, and run until Ctrl-C."""
+    from cli import running
+
+    output.hear_servers()
+    _attempt(lambda: running.up(_place(data_dir), port, detach))
+
+
+@app.command()
+def down(data_dir: DataDir = None) -> None:
+    """End everything; nothing is lost."""
+    from cli import running
+
+    _attempt(lambda: running.down(_place(data_dir)))
+
+
+@app.command()
+def reset(
+    data_dir: DataDir = None,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """End everything and remove all data."""
+    from cli import running
+
+    place = _place(data_dir)
+    if not yes:
+        typer.confirm(f"Remove {place.directory} with everything in it?", abort=True, err=True)
+    _attempt(lambda: running.reset(place))
+
+
+@app.command()
+def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Say what runs."""
+    from cli import status as found
+
+    content = found.status(_place(data_dir))
+    if as_json:
+        output.print_json(content)
+        return
+    output.result.print("ready" if content["ready"] else "not ready")
+    for process in content["processes"]:
+        output.result.print(f"  {process['name']:<20} process {process['pid']}")
+    for name, database in content["databases"].items():
+        output.result.print(f"  {name:<20} {database['url']}{'' if database['reachable'] else '  not reachable'}")
+    kafka = content["kafka"]
+    output.result.print(
+        f"  {'kafka':<20} {kafka['bootstrap_servers']}{'' if kafka['reachable'] else '  not reachable'}"
+    )
+
+
+@app.command()
+def credentials(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Print address and keys of the sample business."""
+    from cli import status as found
+
+    def show() -> None:
+        content = found.credentials(_place(data_dir))
+        output.print_json(content) if as_json else output.print_credentials(content)
+
+    _attempt(show)
+
+
+@app.command("operator-key")
+def operator_key() -> None:
+    """Print a new operator's key, for an installation that is not run by `up`."""
+    from libs.access.keys import generate_key
+
+    output.result.print(generate_key("operator").text)
+
+
+@app.command(context_settings=PASS_ON)
+def test(
+    context: typer.Context,
+    faults: Annotated[bool, typer.Option("--faults", help="every kill at every failpoint, too")] = False,
+    containers: Annotated[bool, typer.Option("--containers", help="servers from public images (needs Docker)")] = False,
+) -> None:
+    """Run all checks and tests; with arguments, pytest alone with those."""
+    from cli import testing
+
+    output.hear_servers()
+    _attempt(lambda: sys.exit(testing.run(context.args, faults, containers)))
+
+
+@app.command()
+def check(
+    full: Annotated[bool, typer.Option("--full", help="all businesses")] = False,
+    business: Annotated[str | None, typer.Option(help="one business, by id")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Compare the truth with everything that was made from it."""
+    from cli.check import check as run
+
+    _attempt(lambda: run(full=full, business=business, data_dir=_place(data_dir).directory))
+
+
+@app.command()
+def sample(activities: int = 10_000, seed: int = 7, data_dir: DataDir = None) -> None:
+    """Fill three businesses with realistic data through the public interface."""
+    from cli.sample import sample as run
+
+    _attempt(lambda: run(activities=activities, seed=seed, data_dir=_place(data_dir).directory))
+
+
+@app.command(context_settings=PASS_ON)
+def bench(context: typer.Context) -> None:
+    """Measure; the arguments are those of `python -m bench`."""
+    sys.exit(subprocess.run([sys.executable, "-m", "bench", *context.args], cwd=ROOT, check=False).returncode)
+
+
+@app.command()
+def lock() -> None:
+    """Write requirements/*.txt again from pyproject.toml, with hashes."""
+    from cli import locking
+
+    _attempt(locking.lock)
+
+
+@app.command()
+def doctor(data_dir: DataDir = None) -> None:
+    """Say what of this machine is found and what is missing."""
+    from libs.embedded import kafka_files, postgres, processes
+
+    def found(name: str, look: Callable[[], object]) -> None:
+        try:
+            output.result.print(f"  {name:<12} {look()}")
+        except ServerFailed as error:
+            output.result.print(f"  {name:<12} [red]missing[/]: {error}")
+
+    place = _place(data_dir)
+    found("python", lambda: sys.version.split()[0])
+    found("postgresql", postgres.find_binaries)
+    found("java", kafka_files.find_java)
+    found("kafka", lambda: kafka_files.find_program(kafka_files.cache_directory()).jars[0].parent)
+    found("account", lambda: getattr(processes.server_account(), "name", f"our own ({os.geteuid()})"))
+    found("data", lambda: place.directory)
+
+
+def _place(data_dir: Path | None) -> Place:
+    place = find_place(data_dir)
+    if data_dir is None and place.directory.parent != ROOT:
+        output.say(f"the servers' account may not enter {ROOT}; data are in {place.directory}")
+    return place
+
+
+def _attempt(work: Callable[[], object]) -> None:
+    """Do it; trouble becomes its sentence and exit code 1."""
+    try:
+        work()
+    except (Trouble, ServerFailed) as error:
+        output.progress.print(f"[bold red]error[/] {str(error).replace('[', chr(92) + '[')}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    app(prog_name="activities")

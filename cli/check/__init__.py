@@ -1,0 +1,73 @@
+"""./activities check: drains, then compares the source of truth with everything that was made of it."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from rich.console import Console
+from rich.progress import Progress
+
+from cli.check.drain import Group, Stuck, drain
+from cli.check.pages import list_businesses
+from cli.check.reconcile import Stores, reconcile
+from libs.database import Database
+from libs.errors import ActivitiesError
+from libs.service.settings import ServiceSettings
+from services.__main__ import NAMES, create
+
+DIFFERENT, NOT_DRAINED = 1, 2
+CONNECTIONS = {"routes_max": 1, "workers_max": 2}
+
+
+async def run(business: str | None, full: bool) -> int:
+    """Check one business or all, and return the exit code: 0 clean, 1 differences (printed), 2 not drained."""
+    console = Console(stderr=True)
+    settings = ServiceSettings()
+    async with open_stores(settings) as stores:
+        try:
+            with console.status("draining: outboxes and topics") as status:
+                await drain(stores, groups(), settings.broker(), lambda left: status.update(f"draining: {left}"))
+        except Stuck as stuck:
+            console.print(f"[red]{stuck}")
+            return NOT_DRAINED
+        businesses = await list_businesses(stores["directory"])
+        if business is not None:
+            businesses = [each for each in businesses if str(each[0]) == business]
+            if not businesses:
+                raise ActivitiesError(f"there is no business {business!r}; leave --business out to check all")
+        differences = 0
+        with Progress(console=console, transient=True) as progress:
+            for business_id, name in progress.track(businesses, description="comparing"):
+                async for difference in reconcile(stores, business_id, full):
+                    differences += 1
+                    sys.stdout.write(f"{name} ({business_id}): {difference}\n")
+    console.print(
+        f"{len(businesses)} businesses compared: {f'{differences} differences' if differences else 'all agree'}"
+    )
+    return DIFFERENT if differences else 0
+
+
+def check(business: str | None = None, full: bool = False) -> int:
+    """Run the check with the settings of the environment."""
+    return asyncio.run(run(business, full))
+
+
+@asynccontextmanager
+async def open_stores(settings: ServiceSettings) -> AsyncIterator[Stores]:
+    """Open every service's database with its worker's role."""
+    stores: dict[str, Database] = {}
+    try:
+        for name in NAMES:
+            package = name.replace("-", "_")
+            stores[package] = Database(settings.urls(package), **CONNECTIONS)
+            await stores[package].open()
+        yield stores
+    finally:
+        for database in stores.values():
+            await database.close()
+
+
+def groups() -> list[Group]:
+    """Name every service's consumer groups with what they hear."""
+    return [Group(name, topics) for service in map(create, NAMES) for name, topics in service.groups().items()]

@@ -1,0 +1,74 @@
+"""Waiting until everything that was accepted has been through: outboxes empty, topics heard."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from libs.database import Database
+from libs.errors import ActivitiesError
+from libs.messaging import admin
+from libs.messaging.broker import BrokerSettings
+
+DRAIN_MAX_S = 60.0
+PAUSE_S = 0.25
+
+
+class Stuck(ActivitiesError):
+    """Something did not drain in time; the message names what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A consumer group and what it hears."""
+
+    name: str
+    topics: Sequence[str]
+
+
+async def drain(
+    databases: Mapping[str, Database],
+    groups: Sequence[Group],
+    broker: BrokerSettings,
+    tell: Callable[[str], None],
+    within_s: float = DRAIN_MAX_S,
+) -> None:
+    """Return when no outbox holds anything and no group is behind, seen twice in a row. Raises Stuck.
+
+    Twice, because what was heard between the two looks may have put something into an outbox again.
+    """
+    deadline = time.monotonic() + within_s
+    quiet = 0
+    while quiet < 2:
+        left = await _left(databases, groups, broker)
+        quiet = 0 if left else quiet + 1
+        if left:
+            tell("; ".join(left))
+        if left and time.monotonic() > deadline:
+            raise Stuck(f"not drained within {within_s:g} s: {'; '.join(left)}")
+        await asyncio.sleep(PAUSE_S)
+
+
+async def _left(databases: Mapping[str, Database], groups: Sequence[Group], broker: BrokerSettings) -> list[str]:
+    left = []
+    for package, database in databases.items():
+        rows = await _unpublished(database)
+        if rows:
+            left.append(f"{package}: {rows} events in the outbox")
+    for group in groups:
+        behind = await admin.backlog(broker, group.name, group.topics)
+        if behind:
+            left.append(f"{group.name}: {behind} events not heard")
+    return left
+
+
+async def _unpublished(database: Database) -> int:
+    async with database.work() as tx:
+        count: int = await tx.value(
+            """
+            select count(*) from outbox, outbox_cursor as cursor
+             where outbox.xid >= cursor.lo
+               and not (cursor.hi is not null and outbox.xid < cursor.hi and outbox.id <= cursor.after_id)
+            """
+        )
+    return count

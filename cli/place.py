@@ -1,0 +1,164 @@
+"""The data directory: where everything an installation keeps is, who works in it, its secrets."""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from libs.embedded import processes
+from libs.embedded.kafka import KafkaServer
+from libs.embedded.postgres import PostgresServer
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Trouble(Exception):
+    """A command cannot do what it was asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Working:
+    """A process of ours, by identity: an id alone may name a stranger by now."""
+
+    pid: int
+    ticks: int
+    port: int
+
+    @classmethod
+    def of(cls, pid: int, port: int) -> "Working | None":
+        """Take down a living process."""
+        ticks = processes.start_ticks(pid)
+        return None if ticks is None else cls(pid, ticks, port)
+
+    @property
+    def alive(self) -> bool:
+        """Say whether it is still that process."""
+        return processes.start_ticks(self.pid) == self.ticks
+
+
+@dataclass(frozen=True)
+class Place:
+    """One data directory and the names of what is in it."""
+
+    directory: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held by the supervisor as long as it lives."""
+        return self.directory / "supervisor.lock"
+
+    @property
+    def credentials(self) -> Path:
+        """Keys of the sample business, written once."""
+        return self.directory / "credentials.json"
+
+    @property
+    def services_log(self) -> Path:
+        """What the services say."""
+        return self.directory / "logs" / "services.log"
+
+    @property
+    def supervisor_log(self) -> Path:
+        """What `up --detach` says."""
+        return self.directory / "logs" / "supervisor.log"
+
+    @property
+    def postgres(self) -> PostgresServer:
+        """PostgreSQL of our own."""
+        return PostgresServer(self.directory / "postgres")
+
+    @property
+    def kafka(self) -> KafkaServer:
+        """Kafka of our own."""
+        return KafkaServer(self.directory / "kafka")
+
+    def make(self) -> None:
+        """Make the directory, private but passable for the servers' account."""
+        processes.make_reachable(self.directory, processes.server_account())
+        (self.directory / "logs").mkdir(mode=0o700, exist_ok=True)
+
+    def note(self, name: str, process: Working | None) -> None:
+        """Write down who is the `supervisor` or runs the `services`; None: nobody."""
+        path = self.directory / f"{name}.json"
+        if process is None:
+            path.unlink(missing_ok=True)
+        else:
+            processes.write_private(path, json.dumps(asdict(process)))
+
+    def find(self, name: str) -> Working | None:
+        """Return the living `supervisor` or `services` process, or None."""
+        kept = read_json(self.directory / f"{name}.json")
+        process = Working(**kept) if kept else None
+        return process if process is not None and process.alive else None
+
+    def secrets(self) -> dict[str, str]:
+        """Return the installation's secrets; they are made the first time."""
+        path = self.directory / "secrets.json"
+        kept = read_json(path)
+        if kept is None:
+            from libs.access.keys import generate_key  # needed once in an installation's life
+
+            kept = {
+                "operator_key": generate_key("operator").text,
+                "database_roles_secret": secrets.token_urlsafe(32),
+                "webhook_master_key": secrets.token_urlsafe(32),
+            }
+            processes.write_private(path, json.dumps(kept, indent=2) + "\n")
+        return kept
+
+    def database_url(self) -> str:
+        """Return the server's address: the one given by DATABASE_URL, else our own."""
+        return os.environ.get("DATABASE_URL") or self.postgres.admin_url
+
+    def bootstrap_servers(self) -> str:
+        """Return Kafka's address: the one given by KAFKA_BOOTSTRAP_SERVERS, else our own."""
+        return os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or self.kafka.bootstrap_servers
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the environment in which the services run."""
+        kept = self.secrets()
+        local = {
+            "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
+            "WEBHOOK_ALLOW_HTTP": "1",
+            "WEBHOOK_ANY_PORT": "1",
+            "KAFKA_INSTANCE": "up",
+        }
+        return {
+            **local,
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "DATA_DIR": str(self.directory),
+            "DATABASE_URL": self.database_url(),
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers(),
+            "OPERATOR_KEY": kept["operator_key"],
+            "DATABASE_ROLES_SECRET": kept["database_roles_secret"],
+            "WEBHOOK_MASTER_KEY": kept["webhook_master_key"],
+        }
+
+
+def find_place(data_dir: Path | None) -> Place:
+    """Return the data directory that is meant.
+
+    Without one named it is `.activities` beside the launcher; where the servers' account may not enter that (a
+    checkout under /root), it is a directory in /var/lib/activities that belongs to this checkout.
+    """
+    if data_dir is not None:
+        return Place(data_dir.absolute())
+    beside = ROOT / ".activities"
+    if processes.find_barrier(ROOT, processes.server_account()) is None:
+        return Place(beside)
+    return Place(Path("/var/lib/activities") / hashlib.sha256(str(ROOT).encode()).hexdigest()[:12])
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return what a small file of ours says, None when there is none or it is not whole."""
+    with suppress(FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        found = json.loads(path.read_text())
+        if isinstance(found, dict):
+            return found
+    return None

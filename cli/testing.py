@@ -1,0 +1,103 @@
+"""`test`: the static checks, then pytest with PostgreSQL and Kafka that are thrown away afterwards."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from cli import output
+from cli.place import ROOT, Working, read_json
+from libs.embedded import processes
+from libs.embedded.kafka import KafkaServer
+from libs.embedded.postgres import PostgresServer
+
+PREFIX = "activities-test-"
+CHECKS: dict[str, Sequence[str]] = {
+    "format": ("ruff", "format", "--check", "."),
+    "lint": ("ruff", "check", "."),
+    "import contracts": ("lint-imports",),
+    "types": ("mypy",),
+}
+
+
+def run(arguments: Sequence[str], faults: bool, containers: bool) -> int:
+    """Return pytest's code, or that of the first check that fails. With arguments the checks are left out."""
+    if not arguments and not _check():
+        return 1
+    command = [sys.executable, "-m", "pytest", *(arguments or ["tests"])]
+    command += [] if faults else ["-m", "not faults"] if "-m" not in arguments else []
+    with _servers(containers) as servers:
+        output.say("tiers: unit, contracts, integration, e2e" + (", faults" if faults else " (faults: with --faults)"))
+        return subprocess.run(command, cwd=ROOT, env={**os.environ, **servers}, check=False).returncode
+
+
+def _check() -> bool:
+    """Run all static checks, so that one run shows everything; say which failed."""
+    passed = True
+    for name, (tool, *words) in CHECKS.items():
+        began = time.monotonic()
+        code = subprocess.run([Path(sys.executable).with_name(tool), *words], cwd=ROOT, check=False).returncode
+        output.say(f"{name}: {'passed' if code == 0 else 'FAILED'} ({time.monotonic() - began:.1f} s)")
+        passed = passed and code == 0
+    return passed
+
+
+@contextmanager
+def _servers(containers: bool) -> Iterator[Mapping[str, str]]:
+    """Give the addresses of the servers for the tests: those named in the environment, else new ones."""
+    given = {name: os.environ[name] for name in ("TEST_DATABASE_URL", "TEST_KAFKA") if os.environ.get(name)}
+    if len(given) == 2:
+        output.say("using the servers named by TEST_DATABASE_URL and TEST_KAFKA")
+        yield given
+        return
+    if containers:
+        with _from_images() as found:
+            yield {**found, **given}
+        return
+    _sweep()
+    directory = Path(tempfile.mkdtemp(prefix=PREFIX))
+    directory.chmod(0o711)
+    own = Working.of(os.getpid(), 0)
+    assert own is not None, "we are alive"
+    processes.write_private(directory / "owner.json", f'{{"pid": {own.pid}, "ticks": {own.ticks}, "port": 0}}')
+    postgres, kafka = PostgresServer(directory / "postgres", throwaway=True), KafkaServer(directory / "kafka")
+    try:
+        output.say("starting PostgreSQL and Kafka for the tests")
+        with ThreadPoolExecutor() as pool:
+            for started in [pool.submit(postgres.start), pool.submit(kafka.start)]:
+                started.result()
+        yield {"TEST_DATABASE_URL": postgres.admin_url, "TEST_KAFKA": kafka.bootstrap_servers, **given}
+    finally:
+        _throw_away(directory)
+
+
+@contextmanager
+def _from_images() -> Iterator[Mapping[str, str]]:
+    """Start public images through the Docker engine."""
+    from testcontainers.community.kafka import KafkaContainer
+    from testcontainers.community.postgres import PostgresContainer
+
+    output.say("starting postgres and kafka from public images")
+    with PostgresContainer("postgres:15", driver=None) as postgres, KafkaContainer("apache/kafka:4.1.1") as kafka:
+        yield {"TEST_DATABASE_URL": postgres.get_connection_url(), "TEST_KAFKA": kafka.get_bootstrap_server()}
+
+
+def _sweep() -> None:
+    """Throw away what runs that were killed left behind."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        kept = read_json(directory / "owner.json")
+        if kept is not None and not Working(**kept).alive:
+            output.say(f"removing {directory}, left behind by a test run that was killed")
+            _throw_away(directory)
+
+
+def _throw_away(directory: Path) -> None:
+    for server in (KafkaServer(directory / "kafka"), PostgresServer(directory / "postgres")):
+        server.kill()
+    shutil.rmtree(directory, ignore_errors=True)
