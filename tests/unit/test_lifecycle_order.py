@@ -139,7 +139,9 @@ def some_reports(draw: st.DrawFn) -> list[ReportReceived]:
 
 @settings(max_examples=400, deadline=None)
 @given(some_reports(), st.data())
-def test_any_two_orders_of_any_reports_end_in_the_same_activity(chosen: list[ReportReceived], data: st.DataObject) -> None:
+def test_any_two_orders_of_any_reports_end_in_the_same_activity(
+    chosen: list[ReportReceived], data: st.DataObject
+) -> None:
     one, other = data.draw(st.permutations(chosen)), data.draw(st.permutations(chosen))
     assert compared(fold(one)[0]) == compared(fold(other)[0])
 

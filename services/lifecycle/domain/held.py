@@ -75,13 +75,16 @@ class Told:
 
 
 class Decision(NamedTuple):
-    """What becomes of a report or request. `types` are the events of the new version, if there is one."""
+    """What becomes of a report or request. `types` are the events of the new version, if there is one;
+    `addition` is what an append added.
+    """
 
     outcome: Literal["applied", "unchanged", "waiting", "refused"]
     held: Held | None
     types: tuple[str, ...] = ()
     why: str | None = None
     reasons: tuple[ReasonShape, ...] = ()
+    addition: contract.Append | None = None
 
 
 def unchanged(held: Held) -> Decision:

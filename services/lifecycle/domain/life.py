@@ -84,7 +84,9 @@ def cancel(held: Held | None, at: datetime, now: datetime) -> Decision:
     activity = held.activity
     if activity.logged_at is not None or activity.cancelled_at is not None or activity.deleted_at is not None:
         return unchanged(held)
-    return Decision("applied", held._replace(activity=next_version(held, now, cancelled_at=at)), ("activity.cancelled",))
+    return Decision(
+        "applied", held._replace(activity=next_version(held, now, cancelled_at=at)), ("activity.cancelled",)
+    )
 
 
 def restore(held: Held, now: datetime) -> Decision:
@@ -110,7 +112,8 @@ def append(held: Held | None, addition: contract.Append, now: datetime, *, is_ed
     if addition.kind == "retraction":
         earlier = activity.retracted_at
         changes["retracted_at"] = addition.at if earlier is None else min(earlier, addition.at)
-    return Decision("applied", held._replace(activity=next_version(held, now, **changes)), ("activity.appended",))
+    later = held._replace(activity=next_version(held, now, **changes))
+    return Decision("applied", later, ("activity.appended",), addition=addition)
 
 
 def _append_problems(activity: contract.Activity, addition: contract.Append, is_editable: bool) -> list[Any]:
@@ -143,8 +146,3 @@ def _first_plan(told: Told) -> Told:
 
 def _applied(held: Held, later: Held | None, kind: str, why: str | None = None) -> Decision:
     return unchanged(held) if later is None else Decision("applied", later, (kind,), why)
-
-
-def is_final(held: Held) -> bool:
-    """Tell whether it was logged and no report's second word is awaited."""
-    return held.heard == BY_REQUEST or held.heard == HEARD[LOG] | 1

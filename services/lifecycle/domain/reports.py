@@ -50,9 +50,7 @@ def admit(held: Held | None, report: ReportReceived, known: Known, now: datetime
     problems = _problems(report, held, known, kind)
     if problems:
         return refused(held, *problems)
-    told = Told(
-        RANKS[body.action], report.received_at, now, known.person(body.actor), content_of(report, known, kind)
-    )
+    told = Told(RANKS[body.action], report.received_at, now, known.person(body.actor), content_of(report, known, kind))
     subject = _subject_of(report)
     return life.plan(held, subject, told) if told.rank == PLAN else life.log(held, subject, told)
 
@@ -62,8 +60,17 @@ def settle(
 ) -> list[tuple[ReportReceived, Decision]]:
     """Admit a report, and then those that waited for what it brought; each decision has the activity after it."""
     first = admit(held, arrived, known, now)
-    decisions = [(arrived, first)]
-    held, moved, pending = first.held, first.outcome == "applied", list(waited)
+    if not waited or first.outcome != "applied":
+        return [(arrived, first)]
+    return [(arrived, first), *settle_waiting(first.held, waited, known, now)]
+
+
+def settle_waiting(
+    held: Held | None, waited: Sequence[ReportReceived], known: Known, now: datetime
+) -> list[tuple[ReportReceived, Decision]]:
+    """Admit those of the waiting reports that can be, again and again until nothing moves any more."""
+    decisions: list[tuple[ReportReceived, Decision]] = []
+    moved, pending = True, list(waited)
     while moved and pending:
         moved, still = False, []
         for report in pending:

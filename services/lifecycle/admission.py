@@ -1,0 +1,180 @@
+"""Reports are admitted: each batch in one transaction, each report once, each with an answer."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from libs.contracts.decoding import struct_of
+from libs.contracts.ids import key_of
+from libs.contracts.report import ReportAnswered as AnswerShape
+from libs.contracts.report import ReportReceived
+from libs.database import Transaction
+from libs.messaging.outbox import Outgoing, append
+from services.lifecycle import looking, recording
+from services.lifecycle.domain import reports as rules
+from services.lifecycle.domain.held import Decision, Held, Reason, refused
+from services.lifecycle.domain.known import Known
+from services.lifecycle.recording import Entry
+from services.lifecycle.store import activities, admissions
+from services.lifecycle.store.admissions import Admission, Key
+
+ReportAnswered = struct_of(AnswerShape)
+_encode = msgspec.json.Encoder().encode
+
+
+class Answer(NamedTuple):
+    """A report and what was decided about it."""
+
+    report: ReportReceived
+    decision: Decision
+
+
+async def admit(tx: Transaction, arrived: Sequence[ReportReceived], now: datetime) -> None:
+    """Admit reports in their order, each once; what was answered before is answered again in the same words."""
+    reports = {(report.business_id, report.receipt_id): report for report in arrived}
+    earlier = await admissions.list_admissions(tx, reports)
+    fresh = [report for place, report in reports.items() if place not in earlier]
+    answers: list[Answer] = []
+    if fresh:
+        keys = {(report.business_id, report.activity_id) for report in fresh}
+        held: dict[Key, Held | None] = {**await activities.lock_activities(tx, keys)}
+        waited = await admissions.list_waiting(tx, keys)
+        known = await _look_up(tx, fresh, waited, now)
+        answers = _settle_all(fresh, held, waited, known, now)
+        await _save(tx, answers, known, set(reports))
+    again = [_answer_again(each, now) for each in earlier.values()]
+    await append(tx, again + [_answer(each, now) for each in _last(answers)])
+
+
+async def retry(tx: Transaction, keys: Sequence[Key], now: datetime) -> None:
+    """Admit the reports that wait for these activities, where they can be by now."""
+    held = await activities.lock_activities(tx, keys)
+    waited = await admissions.list_waiting(tx, list(held))
+    if not waited:
+        return
+    known = await _look_up(tx, [], waited, now)
+    answers = [
+        Answer(*pair)
+        for key, pending in waited.items()
+        for pair in rules.settle_waiting(held[key], pending, known[key[0]], now)
+    ]
+    await _save(tx, answers, known, set())
+    await admissions.note_seen(tx, list(waited))
+    await append(tx, [_answer(each, now) for each in answers])
+
+
+async def expire(tx: Transaction, before: datetime, now: datetime, limit: int) -> int:
+    """Refuse reports that have waited since before an instant; returns how many."""
+    expired = await admissions.list_expired(tx, before, limit)
+    message = "was waited for and has not come in time"
+    why = refused(None, Reason(field="activity_id", code="waited_too_long", message=message))
+    answers = [Answer(report, why) for report in expired]
+    await _save(tx, answers, {}, set())
+    await append(tx, [_answer(each, now) for each in answers])
+    return len(expired)
+
+
+async def _look_up(
+    tx: Transaction, fresh: Sequence[ReportReceived], waited: dict[Key, list[ReportReceived]], now: datetime
+) -> dict[UUID, Known]:
+    everyone = [*fresh, *(report for pending in waited.values() for report in pending)]
+    businesses = {report.business_id for report in everyone}
+    return await looking.look_up(tx, businesses, looking.people_of(everyone), now)
+
+
+def _settle_all(
+    fresh: Sequence[ReportReceived],
+    held: dict[Key, Held | None],
+    waited: dict[Key, list[ReportReceived]],
+    known: dict[UUID, Known],
+    now: datetime,
+) -> list[Answer]:
+    """Decide reports in their order; later ones find the activities as the earlier ones leave them."""
+    answers = []
+    for report in fresh:
+        key = (report.business_id, report.activity_id)
+        pending = waited.get(key, ())
+        decided = rules.settle(held.get(key), report, pending, known[report.business_id], now)
+        held[key] = decided[-1][1].held
+        answers += [Answer(*pair) for pair in decided]
+        if pending or decided[0][1].outcome == "waiting":
+            done = {id(each) for each, decision in decided if decision.outcome != "waiting"}
+            waited[key] = [each for each in (*pending, report) if id(each) not in done]
+    return answers
+
+
+async def _save(tx: Transaction, answers: Sequence[Answer], known: dict[UUID, Known], arrived: set[Key]) -> None:
+    """Save versions, admissions and what waits. `arrived`: receipts of this batch, which were not answered before."""
+    await recording.record(
+        tx,
+        [
+            Entry(decision, known[report.business_id].person(report.report.actor), receipt_id=report.receipt_id)
+            for report, decision in answers
+            if decision.outcome == "applied"
+        ],
+    )
+    new: list[Answer] = []
+    old: list[Answer] = []
+    for each in _last(answers):
+        (new if (each.report.business_id, each.report.receipt_id) in arrived else old).append(each)
+    if new:
+        await admissions.insert_admissions(tx, [_admission(each) for each in new])
+    if old:
+        await admissions.finish_admissions(tx, [_admission(each) for each in old])
+    waiting = [each for each in new if each.decision.outcome == "waiting"]
+    if waiting:
+        seen = [each.decision.held.activity.version if each.decision.held else 0 for each in waiting]
+        await admissions.insert_waiting(tx, [each.report for each in waiting], seen)
+
+
+def _last(answers: Sequence[Answer]) -> list[Answer]:
+    """Keep the last answer to each report: one that waited may have been admitted within the batch."""
+    if len({answer.report.receipt_id for answer in answers}) == len(answers):
+        return list(answers)
+    return list({(answer.report.business_id, answer.report.receipt_id): answer for answer in answers}.values())
+
+
+def _admission(answer: Answer) -> Admission:
+    report, decision = answer
+    reasons = _encode(decision.reasons) if decision.reasons else None
+    return Admission(
+        report.business_id, report.receipt_id, report.activity_id, decision.outcome, _version_of(decision), reasons
+    )
+
+
+def _version_of(decision: Decision) -> int | None:
+    if decision.held is None or decision.outcome not in ("applied", "unchanged"):
+        return None
+    return decision.held.activity.version
+
+
+def _answer(answer: Answer, now: datetime) -> Outgoing:
+    report, decision = answer
+    event = ReportAnswered(
+        receipt_id=report.receipt_id,
+        business_id=report.business_id,
+        activity_id=report.activity_id,
+        outcome=decision.outcome,
+        answered_at=now,
+        version=_version_of(decision),
+        reasons=list(decision.reasons),
+    )
+    key = key_of(report.business_id, report.activity_id)
+    return Outgoing(("activity.answered",), key, _encode(event), id=report.receipt_id)
+
+
+def _answer_again(earlier: Admission, now: datetime) -> Outgoing:
+    event = {
+        "receipt_id": earlier.receipt_id,
+        "business_id": earlier.business_id,
+        "activity_id": earlier.activity_id,
+        "outcome": earlier.outcome,
+        "answered_at": now,
+        "version": earlier.version,
+        "reasons": msgspec.Raw(earlier.reasons or b"[]"),
+    }
+    key = key_of(earlier.business_id, earlier.activity_id)
+    return Outgoing(("activity.answered",), key, _encode(event), id=earlier.receipt_id)

@@ -1,0 +1,83 @@
+"""Looks up what decisions need to know of a business: its types, its people, its zone."""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from uuid import UUID
+
+from libs.access.members import list_members, list_roles, list_zones
+from libs.contracts.activity_object import ActivityObject
+from libs.contracts.ids import key_of
+from libs.contracts.report import ReportReceived
+from libs.database import Transaction
+from libs.messaging.outbox import Outgoing, append
+from services.lifecycle.domain.known import Known, uuid_or_none
+from services.lifecycle.domain.presets import presets_of
+from services.lifecycle.store import objects
+
+
+async def look_up(
+    tx: Transaction, business_ids: Collection[UUID], people: Collection[tuple[UUID, str]], now: datetime
+) -> dict[UUID, Known]:
+    """Look up businesses, and those of `people` (business, id or e-mail address or name) who are members or roles."""
+    types = await find_types(tx, business_ids, now)
+    zones = await list_zones(tx, business_ids)
+    known = {
+        business_id: Known(business_id, zones.get(business_id, "UTC"), _by_name(types[business_id]))
+        for business_id in business_ids
+    }
+    if not people:
+        return known
+    for (business_id, text), member in (await list_members(tx, people)).items():
+        known[business_id].members[text] = member
+        known[business_id].members[str(member.id)] = member
+    ids = [(business_id, found) for business_id, text in people if (found := uuid_or_none(text)) is not None]
+    if ids:
+        for (business_id, role_id), role in (await list_roles(tx, ids)).items():
+            known[business_id].roles[role_id] = role
+    return known
+
+
+async def find_types(
+    tx: Transaction, business_ids: Collection[UUID], now: datetime
+) -> dict[UUID, list[ActivityObject]]:
+    """List the activity objects of businesses; one that has none yet gets the presets here and now."""
+    found = await objects.list_objects(tx, business_ids)
+    bare = [business_id for business_id in business_ids if business_id not in found]
+    if bare:
+        await make_presets(tx, bare, now)
+        found |= await objects.list_objects(tx, bare)
+    return found
+
+
+async def make_presets(tx: Transaction, business_ids: Iterable[UUID], now: datetime) -> None:
+    """Make the presets of businesses where they are missing, and publish those made."""
+    presets = [each for business_id in business_ids for each in presets_of(business_id, now)]
+    made = await objects.insert_objects(tx, presets)
+    events = [published(each) for each in presets if each.id in made]
+    if events:
+        await append(tx, events)
+
+
+def published(definition: ActivityObject) -> Outgoing:
+    """Write a definition's event."""
+    key = key_of(definition.business_id, definition.id)
+    return Outgoing(("activity.object",), key, objects.document_of(definition), definition.version)
+
+
+def people_of(reports: Iterable[ReportReceived]) -> set[tuple[UUID, str]]:
+    """Name those in reports who may be members or roles: ids and e-mail addresses."""
+    people = set()
+    for event in reports:
+        body = event.report
+        for text in (body.actor, body.assignee, *body.participants):
+            if text is not None and ("@" in text or len(text) == 36):
+                people.add((event.business_id, text))
+    return people
+
+
+def _by_name(types: Iterable[ActivityObject]) -> dict[str, ActivityObject]:
+    found: dict[str, ActivityObject] = {}
+    for each in types:
+        found[str(each.id)] = each
+        found[each.api_name] = each
+    return found

@@ -1,0 +1,7 @@
+"""The knobs of lifecycle."""
+
+from libs.service.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Lifecycle has none of its own yet."""

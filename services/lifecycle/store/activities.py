@@ -1,0 +1,187 @@
+"""Activities: the current row that is locked and decided on, and every version with its document."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from libs.contracts import activity as contract
+from libs.contracts.decoding import decoder_of
+from libs.database import Transaction
+from libs.errors import Unavailable
+from services.lifecycle.domain.held import Held
+
+Key = tuple[UUID, UUID]
+SEARCHED_MAX = 2_000
+decode = decoder_of(contract.ActivityEvent)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version about to be saved: the activity after it, its event's type and bytes."""
+
+    held: Held
+    type: str
+    document: bytes
+
+
+async def lock_activities(tx: Transaction, keys: Collection[Key]) -> dict[Key, Held]:
+    """Lock activities in the order of their keys and read their current state; unknown ones are not in the answer.
+
+    Two statements: what the one read before it got its locks may be old, the second sees what the locks protect.
+    """
+    locked = await tx.fetch(
+        """
+        select a.business_id, a.activity_id, a.version, a.heard, a.said from activity a
+        join unnest($1::uuid[], $2::uuid[]) as wanted (business_id, activity_id)
+            on a.business_id = wanted.business_id and a.activity_id = wanted.activity_id
+        order by a.business_id, a.activity_id for no key update of a
+        """,
+        [business_id for business_id, _ in keys],
+        [activity_id for _, activity_id in keys],
+    )
+    if not locked:
+        return {}
+    documents = await tx.fetch(
+        """
+        select h.business_id, h.activity_id, h.document
+        from unnest($1::uuid[], $2::uuid[], $3::int[]) as wanted (business_id, activity_id, version)
+        join history h on h.business_id = wanted.business_id and h.activity_id = wanted.activity_id
+            and h.version = wanted.version
+        """,
+        [row[0] for row in locked],
+        [row[1] for row in locked],
+        [row[2] for row in locked],
+    )
+    beside = {(row[0], row[1]): (row[3], row[4]) for row in locked}
+    return {(row[0], row[1]): Held(decode(row[2]).activity, *beside[row[0], row[1]]) for row in documents}
+
+
+async def find_activity(tx: Transaction, business_id: UUID, activity_id: UUID) -> Held | None:
+    """Read the current state of one activity."""
+    row = await tx.find(
+        """
+        select a.heard, a.said, h.document from activity a
+        join history h on h.business_id = a.business_id and h.activity_id = a.activity_id and h.version = a.version
+        where a.business_id = $1 and a.activity_id = $2
+        """,
+        business_id, activity_id,
+    )  # fmt: skip
+    return None if row is None else Held(decode(row[2]).activity, row[0], row[1])
+
+
+async def save_activities(tx: Transaction, versions: Sequence[Version]) -> None:
+    """Save new versions, at most one of each activity, and their place in the history.
+
+    Raises Unavailable when somebody else made one of the new activities in the meantime.
+    """
+    new = [each.held for each in versions if each.held.activity.version == 1]
+    later = [each.held for each in versions if each.held.activity.version > 1]
+    if new and await tx.execute(_INSERT, *_columns(new)) != len(new):
+        raise Unavailable("some of these activities were made by somebody else just now")
+    if later and await tx.execute(_UPDATE, *_columns(later)) != len(later):
+        raise Unavailable("some of these activities were changed by somebody else just now")
+    await tx.execute(
+        """
+        insert into history (business_id, activity_id, version, type, recorded_at, document)
+        select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::timestamptz[], $6::bytea[])
+        """,
+        [each.held.activity.business_id for each in versions],
+        [each.held.activity.activity_id for each in versions],
+        [each.held.activity.version for each in versions],
+        [each.type for each in versions],
+        [each.held.activity.recorded_at for each in versions],
+        [each.document for each in versions],
+    )
+
+
+async def list_history(tx: Transaction, business_id: UUID, activity_id: UUID) -> list[Any]:
+    """List all versions, oldest first: `version`, `recorded_at`, `document`."""
+    return await tx.fetch(
+        """
+        select version, recorded_at, document from history
+         where business_id = $1 and activity_id = $2 order by version
+        """,
+        business_id, activity_id,
+    )  # fmt: skip
+
+
+async def insert_appends(tx: Transaction, appends: Sequence[tuple[Key, contract.Append, bytes]]) -> None:
+    """Keep additions, of which events carry the newest alone. Rows: (key, addition, its JSON)."""
+    await tx.execute(
+        """
+        insert into activity_append (business_id, activity_id, id, at, document)
+        select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::bytea[])
+        """,
+        [business_id for (business_id, _), _, _ in appends],
+        [activity_id for (_, activity_id), _, _ in appends],
+        [addition.id for _, addition, _ in appends],
+        [addition.at for _, addition, _ in appends],
+        [document for _, _, document in appends],
+    )
+
+
+async def list_appends(tx: Transaction, business_id: UUID, activity_id: UUID) -> list[bytes]:
+    """List the additions to an activity, oldest first, as JSON."""
+    rows = await tx.fetch(
+        "select document from activity_append where business_id = $1 and activity_id = $2 order by at, id",
+        business_id, activity_id,
+    )  # fmt: skip
+    return [row[0] for row in rows]
+
+
+async def lock_page(tx: Transaction, after: Key | None, limit: int) -> list[Held]:
+    """Page through the current states of all businesses in the order of their keys; locked, so that none moves on."""
+    business_id, activity_id = after or (UUID(int=0), UUID(int=0))
+    rows = await tx.fetch(
+        """
+        select business_id, activity_id from activity
+        where (business_id, activity_id) > ($1, $2) order by business_id, activity_id limit $3
+        """,
+        business_id, activity_id, limit,
+    )  # fmt: skip
+    keys = [(row[0], row[1]) for row in rows]
+    held = await lock_activities(tx, keys)
+    return [held[key] for key in keys]
+
+
+_COLUMNS = (
+    ("business_id", "uuid"), ("activity_id", "uuid"), ("version", "int"), ("type_id", "uuid"), ("heard", "smallint"),
+    ("said", "bigint"), ("appends_count", "smallint"), ("assignee_member_id", "uuid"), ("assignee_role_id", "uuid"),
+    ("created_at", "timestamptz"), ("planned_at", "timestamptz"), ("due_at", "timestamptz"),
+    ("occurred_at", "timestamptz"), ("logged_at", "timestamptz"), ("completed_at", "timestamptz"),
+    ("cancelled_at", "timestamptz"), ("retracted_at", "timestamptz"), ("deleted_at", "timestamptz"), ("search", "text"),
+)  # fmt: skip
+_NAMES = ", ".join(name for name, _ in _COLUMNS)
+_ARRAYS = ", ".join(f"${place}::{kind}[]" for place, (_, kind) in enumerate(_COLUMNS, 1))
+_INSERT = f"""
+    insert into activity ({_NAMES}) select * from unnest({_ARRAYS}) as new ({_NAMES})
+    order by business_id, activity_id on conflict do nothing
+    """  # noqa: S608 - names of columns from above, no data
+_UPDATE = f"""
+    update activity a set {", ".join(f"{name} = new.{name}" for name, _ in _COLUMNS[2:])}
+    from unnest({_ARRAYS}) as new ({_NAMES})
+    where a.business_id = new.business_id and a.activity_id = new.activity_id and a.version = new.version - 1
+    """  # noqa: S608
+
+
+def _columns(held: Sequence[Held]) -> list[list[Any]]:
+    return [list(column) for column in zip(*map(_row, held), strict=True)]
+
+
+def _row(held: Held) -> tuple[Any, ...]:
+    activity = held.activity
+    assignee = activity.assignee
+    return (
+        activity.business_id, activity.activity_id, activity.version, activity.type_id, held.heard, held.said,
+        activity.appends_count, None if assignee is None else assignee.member_id,
+        None if assignee is None else assignee.role_id, activity.created_at, activity.planned_at, activity.due_at,
+        activity.occurred_at, activity.logged_at, activity.completed_at, activity.cancelled_at, activity.retracted_at,
+        activity.deleted_at, None if activity.planned_at is None else searched(activity),
+    )  # fmt: skip
+
+
+def searched(activity: contract.Activity) -> str:
+    """Put the texts together in which lists search, in lower case."""
+    texts = (activity.type_name, activity.subject, activity.summary, activity.notes)
+    return "\n".join(text for text in texts if text)[:SEARCHED_MAX].lower()
