@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 import uvloop
@@ -19,7 +19,7 @@ from libs.service.settings import ServiceSettings
 
 NAMES = ("directory", "ingest", "lifecycle", "timeline-projector", "reporting", "webhook-dispatcher")
 PROJECTIONS = ("timeline-projector", "reporting")
-TRUTHS = ("directory", "ingest", "lifecycle")
+TRUTHS = ("directory", "lifecycle")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 Name = Annotated[str, typer.Argument(help=f"one of {', '.join(NAMES)}, or all")]
@@ -53,9 +53,7 @@ def prepare(name: Name = "all") -> None:
     """Migrate and make topics in one go."""
 
     async def both() -> None:
-        await asyncio.gather(
-            admin.create_topics(ServiceSettings().broker()), *(_migrate(each) for each in _named(name))
-        )
+        await asyncio.gather(_create_topics(), *(_migrate(each) for each in _named(name)))
 
     _do(both)
 
@@ -73,7 +71,57 @@ def migrate(name: Name) -> None:
 @app.command()
 def topics(name: Name = "all") -> None:
     """Make the topics that are missing."""
-    _do(lambda: admin.create_topics(ServiceSettings().broker()))
+    _do(_create_topics)
+
+
+@app.command()
+def republish(name: Name) -> None:
+    """Send the current state of everything again, for projections and copies that are rebuilt."""
+    if name not in TRUTHS:
+        _refuse(f"{name} owns no truth that others copy; {', '.join(TRUTHS)} do")
+    module = importlib.import_module(f"services.{name}.republish")
+
+    async def all_of_it() -> None:
+        service = create(name)
+        await service.database.open()
+        try:
+            typer.echo(f"{name}: {await module.republish(service.database)} events put into the outbox", err=True)
+        finally:
+            await service.database.close()
+
+    _do(all_of_it)
+
+
+@app.command()
+def rebuild(name: Name) -> None:
+    """Empty a projection and let it hear everything again; stop its processes first."""
+    if name not in PROJECTIONS:
+        _refuse(f"{name} owns truth or owes deliveries, which no event brings back; only {', '.join(PROJECTIONS)} can")
+    service = create(name)
+    store = importlib.import_module(f"services.{service.package}.store")
+
+    async def from_zero() -> None:
+        records = await admin.rewind(service.settings.broker(), service.package, service.groups()[service.package])
+        await service.database.open()
+        try:
+            async with service.database.work() as tx:
+                await store.empty(tx)
+        finally:
+            await service.database.close()
+        typer.echo(f"{name}: emptied; {records} events will be heard again when it runs", err=True)
+        typer.echo("what is older than the topics comes with: republish directory, republish lifecycle", err=True)
+
+    _do(from_zero)
+
+
+def _refuse(why: str) -> NoReturn:
+    typer.echo(f"error: {why}", err=True)
+    sys.exit(2)
+
+
+async def _create_topics() -> None:
+    for topic in await admin.create_topics(ServiceSettings().broker(), [name.replace("-", "_") for name in NAMES]):
+        typer.echo(f"made topic {topic}", err=True)
 
 
 async def _migrate(name: str) -> None:

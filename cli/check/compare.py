@@ -146,16 +146,21 @@ def compare_deliveries(endpoints: Endpoints, events: Iterable[ActivityEvent], de
     found = []
     for (activity_id, version), event in logged.items():
         for event_type in _types(event):
-            for endpoint_id in endpoints.must_hear(event, event_type):
-                if (endpoint_id, activity_id, event_type, version) not in held:
-                    found.append(f"webhooks: {event_type} {activity_id} version {version} is not owed to {endpoint_id}")
-    for endpoint_id, activity_id, event_type, version in sorted(held, key=str):
-        event_then = logged.get((activity_id, version))
-        if event_then is None or event_type not in _types(event_then):
-            found.append(
-                f"webhooks: {event_type} {activity_id} version {version} is owed to {endpoint_id}, and never was"
+            owed = (
+                (endpoint_id, activity_id, event_type, version)
+                for endpoint_id in endpoints.must_hear(event, event_type)
             )
+            found += [f"webhooks: {_owed(each)}, but is not" for each in owed if each not in held]
+    for each in sorted(held, key=str):
+        event_then = logged.get((each[1], each[3]))
+        if event_then is None or each[2] not in _types(event_then):
+            found.append(f"webhooks: {_owed(each)}, but never was so")
     return found
+
+
+def _owed(delivery: tuple[UUID, UUID, str, int]) -> str:
+    endpoint_id, activity_id, event_type, version = delivery
+    return f"{event_type} of {activity_id} version {version} is owed to endpoint {endpoint_id}"
 
 
 def _types(event: ActivityEvent) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ from libs.access import Access
 from libs.contracts.event import Event
 from libs.contracts.topics import TOPICS
 from libs.database import Database, Transaction
-from libs.messaging.consumer import Consumer, Subscription
+from libs.messaging.consumer import Consumer
 from libs.messaging.relay import Relay
+from libs.messaging.subscription import Subscription
 from libs.service import idempotency
 from libs.service.edge import Edge
 from libs.service.http import make_app
@@ -77,6 +78,15 @@ class Service:
         """Take another database than the settings name; before anything else is called."""
         self.database = database
         self.access = self._make_access()
+
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Name the consumer groups with the topics that each hears."""
+        heard = {f"{self.package}.access": self._access_subscriptions(), self.package: self._subscriptions}
+        return {
+            group: tuple(sorted({topic for subscription in subscriptions for topic in subscription.topics}))
+            for group, subscriptions in heard.items()
+            if subscriptions
+        }
 
     def application(self) -> tuple[Edge, set[tuple[str, ...]]]:
         """Make the ASGI application and name the path prefixes it answers. Raises UndeclaredPermission."""
