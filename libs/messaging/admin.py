@@ -50,10 +50,10 @@ async def rewind(broker: BrokerSettings, group: str, topics: Sequence[str]) -> i
     async with _admin(broker) as admin:
         (answer,) = await admin.describe_consumer_groups([group])
         members = [member for described in answer.groups for member in described[5]]
+        partitions = await _partitions(admin, topics)
     if members:
         raise GroupBusy(f"group {group} has {len(members)} members; stop its consumers, then rewind")
-    async with _reader(broker, group) as reader:
-        partitions = await _partitions(reader, topics)
+    async with reading(broker, group) as reader:
         begins = await reader.beginning_offsets(partitions)
         ends = await reader.end_offsets(partitions)
         reader.assign(partitions)
@@ -66,12 +66,12 @@ async def rewind(broker: BrokerSettings, group: str, topics: Sequence[str]) -> i
 
 async def backlog(broker: BrokerSettings, group: str, topics: Sequence[str]) -> int:
     """Tell how many records on these topics the group has not acknowledged yet."""
-    async with _reader(broker, None) as reader:
-        partitions = await _partitions(reader, topics)
+    async with _admin(broker) as admin:
+        partitions = await _partitions(admin, topics)
+        committed = await admin.list_consumer_group_offsets(group)
+    async with reading(broker, None) as reader:
         begins = await reader.beginning_offsets(partitions)
         ends = await reader.end_offsets(partitions)
-    async with _admin(broker) as admin:
-        committed = await admin.list_consumer_group_offsets(group)
     behind = 0
     for partition in partitions:
         offset = committed[partition].offset if partition in committed else -1
@@ -110,14 +110,12 @@ def _new_topic(broker: BrokerSettings, name: str, kept_days: int | None) -> NewT
     )
 
 
-async def _partitions(reader: AIOKafkaConsumer, topics: Sequence[str]) -> list[TopicPartition]:
-    known = await reader.topics()
-    missing = sorted(set(topics) - set(known))
+async def _partitions(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> list[TopicPartition]:
+    counts = await _partitions_of(admin, dict.fromkeys(topics))
+    missing = sorted(set(topics) - set(counts))
     if missing:
         raise Unavailable(f"Kafka has no topic {', '.join(missing)}; `topics` makes them")
-    return [
-        TopicPartition(topic, partition) for topic in topics for partition in sorted(reader.partitions_for_topic(topic))
-    ]
+    return [TopicPartition(topic, partition) for topic in topics for partition in range(counts[topic])]
 
 
 @asynccontextmanager
@@ -133,7 +131,8 @@ async def _admin(broker: BrokerSettings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 @asynccontextmanager
-async def _reader(broker: BrokerSettings, group: str | None) -> AsyncIterator[AIOKafkaConsumer]:
+async def reading(broker: BrokerSettings, group: str | None) -> AsyncIterator[AIOKafkaConsumer]:
+    """Open a plain reader that commits nothing by itself. Raises Unavailable."""
     reader = AIOKafkaConsumer(
         bootstrap_servers=broker.bootstrap_servers,
         group_id=group,

@@ -5,9 +5,6 @@ from prometheus_client import Counter, Gauge
 PUBLISHED = Counter("outbox_published", "Records that Kafka has acknowledged.", ["service"])
 PUBLISH_FAILED = Counter("outbox_publish_failed", "Attempts to publish a chunk that failed or timed out.", ["service"])
 BACKLOG_BYTES = Gauge("outbox_backlog_bytes", "Bytes of events that have not been published yet.", ["service"])
-HELD_BACK_S = Gauge(
-    "outbox_held_back_seconds", "How long an open writing transaction in the cluster has held events back.", ["service"]
-)
 HANDLED = Counter("consumer_handled", "Records handled and committed, duplicates included.", ["group"])
 BATCHES = Counter("consumer_batches", "Batches handled; one transaction each when nothing is wrong.", ["group"])
 DUPLICATES = Counter("consumer_duplicates", "Records dropped by their headers within a batch.", ["group"])

@@ -72,6 +72,16 @@ async def append_letters(tx: Transaction, letters: Sequence[Letter]) -> None:
         )
 
 
+async def unpublished(tx: Transaction) -> int:
+    """Count the rows that the relay has not published yet."""
+    count: int = await tx.value(
+        """select count(*) from outbox cross join outbox_cursor
+        where xid >= pg_snapshot_xmin(done) and not pg_visible_in_snapshot(xid, done)
+            and not (seen is not null and id <= after_id and pg_visible_in_snapshot(xid, seen))"""
+    )
+    return count
+
+
 async def keep_days(tx: Transaction, *, ahead: int = 7) -> None:
     """Make the partitions of today and the days ahead, so that an insert always finds its day."""
     await tx.execute("select outbox_keep_days($1)", ahead)

@@ -27,7 +27,6 @@ POLL_S = 0.020
 POLL_MAX_S = 1.0
 RETRY_MAX_S = 5.0
 MEASURE_S = 1.0
-HELD_BACK_PROBLEM_S = 5.0
 HOUSEKEEPING_S = 3_600
 KEPT_DAYS = 2
 ATTEMPTS_KEPT = "7 days"
@@ -46,7 +45,6 @@ class Relay:
         self._woken = asyncio.Event()
         self._windows: Windows | None = None
         self._trouble: dict[str, str] = {}
-        self._held_since: float | None = None
         self._behind_since: float | None = None
         self._backlog = _Backlog()
         database.on_append(self.wake)
@@ -58,9 +56,6 @@ class Relay:
     def problems(self) -> list[str]:
         """Say what keeps events from leaving."""
         problems = list(self._trouble.values())
-        held_s = time.monotonic() - self._held_since if self._held_since else 0.0
-        if held_s > HELD_BACK_PROBLEM_S:
-            problems.append(f"relay: an open writing transaction in the cluster holds events back for {held_s:.0f} s")
         if self._database.outbox_full:
             problems.append(f"relay: the outbox holds {self._backlog.bytes} bytes and is full; routes answer 503")
         return problems
@@ -116,10 +111,9 @@ class Relay:
                 retry_s = min(retry_s * 2, RETRY_MAX_S)
                 continue
             retry_s = 0.1
-            self._note(windows, count)
             if count >= GATHER_ROWS:
                 continue
-            poll_s = POLL_S if count or windows.waiting else min(poll_s * 2, POLL_MAX_S)
+            poll_s = POLL_S if count else min(poll_s * 2, POLL_MAX_S)
             await asyncio.sleep(max(0.0, began + GATHER_S - time.monotonic()))
             await self._sleep(poll_s)
 
@@ -130,15 +124,10 @@ class Relay:
             await self._publisher.publish(rows)
             await windows.advance(rows[-1]["id"])
             self._backlog.published(sum(len(row["value"] or b"") for row in rows))
+        else:
+            self._behind_since = None
         self._trouble.pop("broker", None)
         return len(rows)
-
-    def _note(self, windows: Windows, count: int) -> None:
-        now = time.monotonic()
-        self._held_since = (self._held_since or now) if windows.waiting and not count else None
-        metrics.HELD_BACK_S.labels(self._database.name).set(now - self._held_since if self._held_since else 0.0)
-        if not count and not windows.waiting:
-            self._behind_since = None
 
     async def _sleep(self, seconds: float) -> None:
         try:
@@ -170,17 +159,15 @@ class Relay:
             return
         async with self._database.work() as tx:
             if behind:
-                lo, after_id = self._backlog.begin(*windows.place)
+                done, after_id = self._backlog.begin(*windows.place)
                 row = await tx.find(
-                    """select coalesce(sum(octet_length(value)), 0)::bigint as more,
-                        pg_snapshot_xmin(pg_current_snapshot())::text as edge
-                    from outbox where xid >= $1::text::xid8 and xid < pg_snapshot_xmin(pg_current_snapshot())
-                        and id > $2""",
-                    lo,
+                    """select coalesce(sum(octet_length(value)), 0)::bigint as more, pg_current_snapshot()::text as seen
+                    from outbox where xid >= pg_snapshot_xmax($1::text::pg_snapshot) and id > $2""",
+                    done,
                     after_id,
                 )
                 assert row is not None
-                self._backlog.counted(row["more"], row["edge"])
+                self._backlog.counted(row["more"], row["seen"])
             else:
                 self._backlog.clear()
             await tx.execute("update outbox_cursor set backlog_bytes = $1", self._backlog.bytes)
@@ -214,15 +201,15 @@ class _Backlog:
     def clear(self) -> None:
         self.bytes, self._counted_to = 0, None
 
-    def begin(self, lo: str, after_id: int) -> tuple[str, int]:
+    def begin(self, done: str, after_id: int) -> tuple[str, int]:
         if self._counted_to is None:
             self.bytes = 0
-            return lo, after_id
+            return done, after_id
         return self._counted_to, 0
 
-    def counted(self, more: int, edge: str) -> None:
+    def counted(self, more: int, seen: str) -> None:
         self.bytes += more
-        self._counted_to = edge
+        self._counted_to = seen
 
     def published(self, size: int) -> None:
         self.bytes = max(0, self.bytes - size)

@@ -1,4 +1,4 @@
--- Events on their way to Kafka. A row is published once per type; the relay goes by (xid, id), see relay.py.
+-- Events on their way to Kafka. A row is published once per type; windows.py says in which order.
 create table outbox (
     day date not null default (now() at time zone 'UTC')::date,
     xid xid8 not null default pg_current_xact_id(),
@@ -18,8 +18,8 @@ alter table outbox alter column value set storage external;
 
 create table outbox_cursor (
     one boolean primary key default true check (one),
-    lo xid8 not null default '3',     -- everything below is published
-    hi xid8,                          -- the window being published is lo <= xid < hi, up to after_id it is done
+    done pg_snapshot not null default '3:3:', -- what this snapshot sees is published
+    seen pg_snapshot,                 -- the window being published: what this one sees besides; done up to after_id
     after_id bigint not null default 0,
     backlog_bytes bigint not null default 0,
     system_identifier bigint not null
@@ -58,7 +58,7 @@ begin
         select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
         where i.inhparent = 'outbox'::regclass and to_date(substr(c.relname, 8), 'YYYYMMDD') < before
     loop
-        execute format('select exists (select from %I where xid >= (select lo from outbox_cursor))', part) into busy;
+        execute format('select exists (select from %I where xid >= (select pg_snapshot_xmin(done) from outbox_cursor))', part) into busy;
         if not busy then
             execute format('drop table %I', part);
             dropped := dropped + 1;
@@ -76,7 +76,7 @@ begin
     update outbox set xid = pg_current_xact_id();
     get diagnostics adopted = row_count;
     update outbox_cursor
-        set lo = pg_current_xact_id(), hi = null, after_id = 0, backlog_bytes = 0, system_identifier = outbox_cluster();
+        set done = '3:3:', seen = null, after_id = 0, backlog_bytes = 0, system_identifier = outbox_cluster();
     return adopted;
 end $$;
 
