@@ -12,6 +12,7 @@ import typer
 from cli import output
 from cli.place import ROOT, Place, Trouble, find_place
 from libs.embedded.processes import ServerFailed
+from libs.errors import ActivitiesError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
@@ -110,14 +111,15 @@ def test(
 
 @app.command()
 def check(
-    full: Annotated[bool, typer.Option("--full", help="all businesses")] = False,
+    full: Annotated[bool, typer.Option("--full", help="compare contents too, not versions and counts alone")] = False,
     business: Annotated[str | None, typer.Option(help="one business, by id")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Compare the truth with everything that was made from it."""
+    """Compare the truth with everything that was made from it; exit code 1: differences, 2: not drained in 60 s."""
     from cli.check import check as run
 
-    _attempt(lambda: run(full=full, business=business, data_dir=_place(data_dir).directory))
+    os.environ.update(_place(data_dir).environment())
+    _attempt(lambda: sys.exit(run(business, full)))
 
 
 @app.command()
@@ -173,7 +175,7 @@ def _attempt(work: Callable[[], object]) -> None:
     """Do it; trouble becomes its sentence and exit code 1."""
     try:
         work()
-    except (Trouble, ServerFailed) as error:
+    except (Trouble, ServerFailed, ActivitiesError) as error:
         output.progress.print(f"[bold red]error[/] {str(error).replace('[', chr(92) + '[')}")
         sys.exit(1)
 

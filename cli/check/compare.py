@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 
 from libs.contracts.activity import ActivityEvent
-from services.reporting.domain import fact_of
+from services.reporting.domain.facts import fact_of
 from services.timeline_projector.domain import Head, head_of, links_of
 from services.webhook_dispatcher.domain.subscriptions import GRACE
 
