@@ -1,9 +1,11 @@
 """./activities check: drains, then compares the source of truth with everything that was made of it."""
 
 import asyncio
+import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 from rich.console import Console
 from rich.progress import Progress
@@ -46,6 +48,15 @@ async def run(business: str | None, full: bool) -> int:
         f"{len(businesses)} businesses compared: {f'{differences} differences' if differences else 'all agree'}"
     )
     return DIFFERENT if differences else 0
+
+
+async def drain_and_reconcile(environment: Mapping[str, str], business: str) -> list[str]:
+    """Drain, then return every difference of one business of the installation that the environment names."""
+    os.environ.update({name: value for name, value in environment.items() if name.isupper()})
+    settings = ServiceSettings()
+    async with open_stores(settings) as stores:
+        await drain(stores, groups(), settings.broker(), lambda left: None)
+        return [difference async for difference in reconcile(stores, UUID(business), full=True)]
 
 
 def check(business: str | None = None, full: bool = False) -> int:

@@ -86,7 +86,7 @@ def event_of(business_id: UUID, change: str = "activity.completed", **fields: An
 
 async def hear(database: Database, events: Sequence[ActivityEvent], dispatcher: Dispatcher | None = None) -> None:
     """Let the handler hear events in one transaction."""
-    owe = handlers.owe_deliveries(30, dispatcher.wake if dispatcher else lambda: None)
+    owe = handlers.owe_deliveries(30, dispatcher or Dispatcher(POLICY, Sealer(MASTER_KEY), lambda: datetime.now(UTC)))
     async with database.work() as tx:
         await owe(tx, events)
 
