@@ -43,7 +43,7 @@ def create(settings: Settings) -> Service:
             await sender.close()
 
     service.serve(api.router)
-    service.on(ActivityEvent, handlers.owe_deliveries(settings.webhook_kept_days, dispatcher.wake), topics=HEARD)
+    service.on(ActivityEvent, handlers.owe_deliveries(settings.webhook_kept_days, dispatcher), topics=HEARD)
     service.always(deliver_due)
     service.every(HOUR_S, partitions.keep_days(settings.webhook_kept_days))
     service.ready_when(dispatcher.problems)

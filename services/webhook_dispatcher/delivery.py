@@ -1,16 +1,18 @@
 """What is owed gets sent: claimed with a lease, sent, and what came of it noted.
 
-A delivery's way: inserted pending in the consumer's transaction; that commit wakes the dispatcher, which claims what
-is due in one statement, commits, sends, and notes outcomes some at a time. A permit is held from the claim until
-the outcome is noted, so that a database that is away bounds what is in hand. A worker that died or froze loses its
-lease; the fence (`lease_no`) keeps it from changing anything when it wakes up.
+A delivery's way: the consumer's transaction inserts it already leased to this worker, and its commit hands it over to
+be sent at once (latency: one commit). Beyond the free permits it is inserted pending; so is what is tried again. Those
+are claimed when they are due, a batch per statement. Outcomes are noted some at a time, one statement for all. A permit
+is held until the outcome is noted, so that a database that is away bounds what is in hand. A worker that died or froze
+loses its lease; the fence (`lease_no`) keeps it from changing anything when it wakes up.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from random import SystemRandom
+from uuid import UUID
 
 import orjson
 import structlog
@@ -58,12 +60,36 @@ class Dispatcher:
         self._noted = asyncio.Event()
         self._in_hand: dict[tuple[object, int], Claimed] = {}
         self._finished: list[Finished] = []
+        self._sending: Callable[[Claimed], object] | None = None
         self._overdue_s = 0.0
         self._turned_at: float | None = None
 
-    def wake(self) -> None:
-        """Look at once at what is due."""
-        self._woken.set()
+    @property
+    def lease_s(self) -> float:
+        """How long a lease lasts."""
+        return self._policy.lease_s
+
+    def fitting(self, endpoint_ids: Sequence[UUID]) -> list[bool]:
+        """Say for each of these endpoints in turn whether this worker could send to it now."""
+        if self._sending is None:
+            return [False] * len(endpoint_ids)
+        return self._lanes.fitting(endpoint_ids, asyncio.get_running_loop().time())
+
+    def take_over(self, claims: Sequence[Claimed], more: bool) -> None:
+        """Send what has just been inserted with a lease of ours; `more` was inserted pending: look for it at once.
+
+        No permit was kept for these: at most one batch of the consumer goes beyond the bound.
+        """
+        for claim in claims:
+            self._take(claim)
+        if more:
+            self._woken.set()
+
+    def _take(self, claim: Claimed) -> None:
+        self._lanes.take(claim.endpoint_id)
+        self._in_hand[claim.id, claim.lease_no] = claim
+        if self._sending is not None:
+            self._sending(claim)
 
     def problems(self) -> list[str]:
         """Say whether the dispatcher is stuck: permits are free and what is due is not sent."""
@@ -82,15 +108,18 @@ class Dispatcher:
         try:
             async with asyncio.TaskGroup() as sending:
                 sending.create_task(self._note_outcomes(database))
+                self._sending = lambda claim: sending.create_task(self._deliver(claim, sender))
                 try:
-                    await self._deliver_due(database, sender, sending)
+                    await self._deliver_due(database)
                 except asyncio.CancelledError:
+                    self._sending = None
                     await self._drain()
                     raise
         finally:
+            self._sending = None
             await self._let_go(database)
 
-    async def _deliver_due(self, database: Database, sender: Sender, sending: asyncio.TaskGroup) -> None:
+    async def _deliver_due(self, database: Database) -> None:
         trouble_s = TROUBLE_FIRST_S
         while True:
             self._woken.clear()
@@ -103,7 +132,8 @@ class Dispatcher:
                 trouble_s = TROUBLE_FIRST_S
                 self._turned_at = asyncio.get_running_loop().time()
             for claim in claims:
-                sending.create_task(self._deliver(claim, sender))
+                self._take(claim)
+            metrics.IN_FLIGHT.set(self._lanes.used)
             if wait_s > 0:
                 await self._wait(wait_s)
 
@@ -115,13 +145,10 @@ class Dispatcher:
             return [], BACKSTOP_S  # an outcome that is noted wakes us
         earliest_s: float | None = 0.0
         async with database.work() as tx:
+            await queue.plan_anew(tx)
             claims = await queue.claim_due(tx, room, self._policy.lease_s)
             if len(claims) < room.rows_max:
                 earliest_s = await queue.find_earliest(tx, room.excluded)
-        for claim in claims:
-            self._lanes.take(claim.endpoint_id)
-            self._in_hand[claim.id, claim.lease_no] = claim
-        metrics.IN_FLIGHT.set(self._lanes.used)
         self._overdue_s = max(0.0, -earliest_s) if earliest_s is not None else 0.0
         metrics.OVERDUE.set(self._overdue_s)
         if len(claims) == room.rows_max or (claims and earliest_s is not None and earliest_s <= 0):
@@ -201,6 +228,7 @@ class Dispatcher:
     async def _note(self, database: Database) -> None:
         batch = self._finished[:FINISH_MAX]
         async with database.work() as tx:
+            await queue.plan_anew(tx)
             noted = await queue.finish(tx, batch)
         metrics.STALE.inc(len(batch) - noted)
         starved = self._lanes.free == 0 or bool(self._lanes.excluded(asyncio.get_running_loop().time()))
@@ -213,7 +241,7 @@ class Dispatcher:
             self._ended.clear()
         self._noted.set()
         if starved or any(one.status == "pending" for one in batch):
-            self.wake()
+            self._woken.set()
 
     async def _drain(self) -> None:
         """Wait for what is in hand, up to the deadline."""

@@ -1,6 +1,8 @@
 """What follows from events: deliveries that are owed."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 from libs.contracts.activity import ActivityEvent
@@ -8,17 +10,18 @@ from libs.contracts.ids import event_id_of, uuid7
 from libs.database import Transaction
 from libs.errors import Unavailable
 from services.webhook_dispatcher import metrics
+from services.webhook_dispatcher.delivery import Dispatcher
 from services.webhook_dispatcher.domain import subscriptions
 from services.webhook_dispatcher.domain.bodies import body_of
 from services.webhook_dispatcher.domain.subscriptions import Subscriber, is_too_old, matches, types_of
 from services.webhook_dispatcher.store import endpoints, queue
-from services.webhook_dispatcher.store.queue import Owed, OwedEvent
+from services.webhook_dispatcher.store.queue import Claimed, Owed, OwedEvent
 
 Handler = Callable[[Transaction, Sequence[ActivityEvent]], Awaitable[None]]
 
 
-def owe_deliveries(kept_days: int, wake: Callable[[], None]) -> Handler:
-    """Make the handler. Versions older than `kept_days` are told to nobody; `wake` is called after the commit."""
+def owe_deliveries(kept_days: int, dispatcher: Dispatcher) -> Handler:
+    """Make the handler. Versions older than `kept_days` are told to nobody."""
 
     async def owe_deliveries(tx: Transaction, events: Sequence[ActivityEvent]) -> None:
         """Owe a delivery for each endpoint that is to hear of a version; repeated events add nothing.
@@ -43,15 +46,27 @@ def owe_deliveries(kept_days: int, wake: Callable[[], None]) -> Handler:
             for one in _owed(event, event_type, grouped.get(event.activity.business_id, ()))
         ]
         if owed:
-            await queue.insert_deliveries(tx, owed)
-            tx.after_commit.append(wake)
             metrics.OWED.inc(len(owed))
+            await _insert(tx, owed, {one.endpoint_id: one for one in subscribers}, dispatcher)
 
     return owe_deliveries
 
 
+async def _insert(
+    tx: Transaction, owed: Sequence[Owed], subscribers: dict[UUID, Subscriber], dispatcher: Dispatcher
+) -> None:
+    """Insert what is owed: leased to this worker as far as it has permits, the rest for whoever has."""
+    fits = dispatcher.fitting([one.endpoint_id for one in owed])
+    owed = [
+        replace(one, leased=fit and subscribers[one.endpoint_id].active) for one, fit in zip(owed, fits, strict=True)
+    ]
+    made = await queue.insert_deliveries(tx, owed, dispatcher.lease_s)
+    claims = [_claimed(one, subscribers[one.endpoint_id]) for one in owed if one.leased and one.id in made]
+    tx.after_commit.append(partial(dispatcher.take_over, claims, len(claims) < len(made)))
+
+
 def _owed(event: ActivityEvent, event_type: str, subscribers: Sequence[Subscriber]) -> list[Owed]:
-    matching: list[UUID] = [one.endpoint_id for one in subscribers if matches(one, event, event_type)]
+    matching = [one.endpoint_id for one in subscribers if matches(one, event, event_type)]
     if not matching:
         return []
     activity = event.activity
@@ -65,3 +80,18 @@ def _owed(event: ActivityEvent, event_type: str, subscribers: Sequence[Subscribe
         body_of(event, event_type),
     )
     return [Owed(uuid7(), endpoint_id, told) for endpoint_id in matching]
+
+
+def _claimed(owed: Owed, subscriber: Subscriber) -> Claimed:
+    return Claimed(
+        business_id=subscriber.business_id,
+        id=owed.id,
+        endpoint_id=owed.endpoint_id,
+        lease_no=1,
+        attempts=0,
+        url=subscriber.url,
+        endpoint_status="active",
+        deleted=False,
+        body=owed.event.body,
+        secrets=subscriber.secrets,
+    )

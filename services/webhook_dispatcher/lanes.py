@@ -3,6 +3,7 @@
 An endpoint that said Retry-After is left alone until then. Lanes that adapt to each receiver belong here.
 """
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from services.webhook_dispatcher.store.queue import Room
@@ -51,6 +52,20 @@ class Lanes:
     def first_unpaused(self) -> float | None:
         """Say when the first paused endpoint may be sent to again."""
         return min(self._paused.values(), default=None)
+
+    def fitting(self, wanted: Sequence[UUID], now: float) -> list[bool]:
+        """Say for each of these endpoints in turn whether there is a permit for it. Takes none."""
+        excluded, free, more = set(self.excluded(now)), self.free, dict[UUID, int]()
+        fits = []
+        for endpoint_id in wanted:
+            count = more.get(endpoint_id, 0)
+            fit = (
+                free > 0 and endpoint_id not in excluded and self._used.get(endpoint_id, 0) + count < self.endpoint_max
+            )
+            if fit:
+                more[endpoint_id], free = count + 1, free - 1
+            fits.append(fit)
+        return fits
 
     def room(self, now: float) -> Room:
         """Say what may be claimed."""

@@ -16,7 +16,10 @@ GRACE = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """What decides whether an endpoint is told; an empty filter lets everything through."""
+    """What decides whether an endpoint is told, and what it takes to do so; an empty filter lets everything through.
+
+    `secrets` are sealed. One that is paused (not `active`) is owed its deliveries and gets them later.
+    """
 
     business_id: UUID
     endpoint_id: UUID
@@ -24,6 +27,9 @@ class Subscriber:
     event_types: frozenset[str]
     sources: frozenset[str]
     activity_objects: frozenset[str]
+    url: str = ""
+    secrets: tuple[bytes, ...] = ()
+    active: bool = False
 
 
 def types_of(event: ActivityEvent) -> tuple[EventType, ...]:

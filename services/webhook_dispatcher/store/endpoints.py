@@ -152,9 +152,12 @@ async def list_subscribers(tx: Transaction, business_ids: Sequence[UUID]) -> tup
     """
     rows = await tx.fetch(
         """
-        select business_id, id, created_at, event_types, sources, activity_objects,
+        select business_id, id, created_at, event_types, sources, activity_objects, url, status,
+               array(select s.sealed from endpoint_secret s
+                      where s.business_id = e.business_id and s.endpoint_id = e.id
+                        and (s.expires_at is null or s.expires_at > now()) order by s.id desc) as secrets,
                case when to_regclass('event_' || to_char(current_date, 'YYYYMMDD')) is not null then now() end as now
-          from endpoint where business_id = any($1) and status <> 'disabled' and deleted_at is null
+          from endpoint e where business_id = any($1) and status <> 'disabled' and deleted_at is null
         """,
         business_ids,
     )
@@ -162,6 +165,7 @@ async def list_subscribers(tx: Transaction, business_ids: Sequence[UUID]) -> tup
         Subscriber(
             row["business_id"], row["id"], row["created_at"],
             frozenset(row["event_types"]), frozenset(row["sources"]), frozenset(row["activity_objects"]),
+            row["url"], tuple(row["secrets"]), row["status"] == "active",
         )
         for row in rows
     ]  # fmt: skip

