@@ -16,7 +16,7 @@ from services.directory.republish import republish
 from tests.support.http import OPERATOR_KEY, served
 
 OPERATOR = {"X-API-KEY": OPERATOR_KEY.text}
-SHAPES = {
+SHAPES: dict[str, Any] = {
     "directory.business": Business,
     "directory.member": Member,
     "directory.role": Role,
@@ -356,7 +356,7 @@ async def test_list_pages_through_everything_once_and_searches_literally(directo
     body = b"\n".join(orjson.dumps({"external_ref": str(n), "name": name}) for n, name in enumerate(names))
     assert (await directory.call("POST", "/records/lead/bulk", body)).status_code == 200
     seen: list[str] = []
-    cursor = ""
+    cursor: str | None = ""
     while cursor is not None:
         page = (await directory.call("GET", f"/records/lead?limit=7{'&cursor=' + cursor if cursor else ''}")).json()
         seen += [each["name"] for each in page["results"]]
@@ -411,12 +411,12 @@ async def test_foreign_answers_exactly_as_missing(directory: Directory) -> None:
             assert own.status_code == 200
     for path in ("/records/contact", "/members", "/roles", "/api-keys"):
         assert "Canary" not in (await directory.call_as(directory.other["api_key"], "GET", path)).text
-    for path, body in (
+    for path, linked in (
         ("/members", {"name": "a", "email": "a@b.example", "role_ids": [ids["/roles/{}"]]}),
         ("/roles", {"name": "a", "member_ids": [directory.own["user_id"]]}),
         ("/records/contact", {"name": "a", "owner_id": directory.own["user_id"]}),
     ):
-        assert (await directory.call_as(directory.other["api_key"], "POST", path, body)).status_code == 422
+        assert (await directory.call_as(directory.other["api_key"], "POST", path, linked)).status_code == 422
 
 
 async def test_republish_sends_the_latest_state_of_everything_again(directory: Directory) -> None:

@@ -26,7 +26,7 @@ from services.directory.store.records import NewRecord, Place
 LINES_MAX = 10_000
 LINE_MAX_BYTES = 256 << 10
 BREATH_LINES = 250
-BATCH_ROWS = 2_000
+BATCH_ROWS = 500
 
 
 @dataclass(slots=True)
