@@ -20,10 +20,7 @@ DOWN_S = 90.0
 def up(place: Place, port: int | None, detach: bool) -> None:
     """Run the installation in this process (or aside); when it runs already, say where."""
     place.make()
-    if _is_held(place):
-        output.say(f"it runs already, or is about to, in {place.directory}")
-        _wait_for_ready(place, None)
-        _say_port(place, port)
+    if _is_held(place) and _joins(place, port):
         output.print_credentials(status.credentials(place))
         return
     if detach:
@@ -96,13 +93,23 @@ def _start_aside(place: Place, port: int | None) -> None:
     processes.release(aside)
 
 
-def _wait_for_ready(place: Place, aside: subprocess.Popen[bytes] | None) -> None:
-    def ended() -> bool:
-        return aside.poll() is not None if aside is not None else not _is_held(place)
+def _joins(place: Place, port: int | None) -> bool:
+    """Wait until the one that runs is ready; False when it ends instead, and its place is free."""
+    output.say(f"it runs already, or is about to, in {place.directory}")
+    if not processes.wait_until(lambda: _is_ready(place) or not _is_held(place), UP_S):
+        raise Trouble(f"the one that runs is not ready within {UP_S:g} s; ./activities status says more, down ends it")
+    if not _is_ready(place):
+        return False
+    services = place.find("services")
+    if port is not None and services is not None and services.port != port:
+        output.say(f"it runs on port {services.port}, not {port}; ./activities down first, to change that")
+    return True
 
-    if not processes.wait_until(lambda: _is_ready(place) or ended(), UP_S):
+
+def _wait_for_ready(place: Place, aside: subprocess.Popen[bytes]) -> None:
+    if not processes.wait_until(lambda: _is_ready(place) or aside.poll() is not None, UP_S):
         raise Trouble(f"not ready within {UP_S:g} s; the end of {place.supervisor_log}:\n{_tail(place)}")
-    if ended():
+    if aside.poll() is not None:
         raise Trouble(f"it ended before it was ready; the end of {place.supervisor_log}:\n{_tail(place)}")
 
 
@@ -111,12 +118,6 @@ def _is_ready(place: Place) -> bool:
     if services is None or kept is None:
         return False
     return all(is_ready(services.port, kept[name]) for name in ("api_key", "bearer_token"))
-
-
-def _say_port(place: Place, port: int | None) -> None:
-    services = place.find("services")
-    if port is not None and services is not None and services.port != port:
-        output.say(f"it runs on port {services.port}, not {port}; ./activities down first, to change that")
 
 
 def _tail(place: Place) -> str:

@@ -167,7 +167,8 @@ class Supervisor:
         child = self.child
         assert child is not None
         if not processes.wait_until(lambda: child.poll() is not None or http.is_ready(self.port, key), READY_S):
-            raise Trouble(f"not within {READY_S:g} s: {what}. The end of {self._log}:\n{self._tail()}")
+            waiting = http.ask(self.port, "GET", "/readyz", key)[1]
+            raise Trouble(f"not within {READY_S:g} s: {what} ({waiting}). The end of {self._log}:\n{self._tail()}")
         if child.poll() is not None:
             raise Trouble(f"the services ended with code {child.returncode}. The end of {self._log}:\n{self._tail()}")
 
