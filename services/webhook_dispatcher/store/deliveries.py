@@ -48,7 +48,7 @@ async def list_attempts(tx: Transaction, business_id: UUID, delivery_id: UUID) -
     """List the attempts of a delivery, oldest first."""
     rows = await tx.fetch(
         """
-        select number, at, duration_ms, result, http_status, phases, headers, answer from attempt
+        select number, at, duration_ms, result, http_status, address, phases, headers, answer from attempt
          where business_id = $1 and delivery_id = $2 order by number
         """,
         business_id, delivery_id,
