@@ -9,7 +9,7 @@ from libs.contracts.activity import Activity, ActivityEvent
 from libs.contracts.agent import agent_of
 
 QUARTER = timedelta(minutes=15)
-"""Every zone's days have begun on a quarter hour of UTC since 1973."""
+"""Every zone's days have begun on a quarter hour of UTC since 1980 (`buckets.FIRST_DAY`)."""
 
 ActivityKey = tuple[UUID, UUID]
 """Business and activity."""
