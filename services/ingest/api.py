@@ -89,7 +89,7 @@ async def report_bulk(
     counts = {"accepted": 0, "duplicate": 0, "rejected": 0}
     for result in results:
         counts[result["status"]] += 1
-    return Response(orjson.dumps({**counts, "results": results}), media_type="application/json")
+    return json_answer({**counts, "results": results})
 
 
 async def get_receipt(receipt_id: UUID, database: DatabaseDep, principal: Reader) -> Response:

@@ -122,7 +122,9 @@ class Gather:
 
     async def _with_room(self, tx: Transaction, arrival: Arrival, reports: Sequence[Report]) -> list[Report]:
         """Return the first report of each identity, without those of sources for which there is no room."""
-        first = {report.receipt_id: report for report in reversed(reports)}
+        first: dict[UUID, Report] = {}
+        for report in reports:
+            first.setdefault(report.receipt_id, report)
         business_id = arrival.business_id
         known = self._sources.get(business_id, frozenset())
         named = {report.source for report in first.values()}
