@@ -5,7 +5,13 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownMemberIdError, for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownMemberIdError,
+    for_code,
+)
 
 from libs.contracts.topics import DEAD_LETTER_KEPT_DAYS, TOPICS, dead_letter_topic
 from libs.errors import ActivitiesError, Unavailable
@@ -31,7 +37,7 @@ async def create_topics(broker: BrokerSettings, services: Sequence[str]) -> list
     wanted = {topic.name: topic.kept_days for topic in TOPICS}
     wanted |= {dead_letter_topic(service): DEAD_LETTER_KEPT_DAYS for service in services}
     async with _admin(broker) as admin:
-        existing = await _partitions_of(admin, wanted)
+        existing = await _counts_of(admin, wanted)
         _check_partitions(existing, broker.partitions)
         missing = [name for name in wanted if name not in existing]
         if missing:
@@ -48,8 +54,7 @@ async def rewind(broker: BrokerSettings, group: str, topics: Sequence[str]) -> i
     Raises GroupBusy while a consumer of the group is running.
     """
     async with _admin(broker) as admin:
-        (answer,) = await admin.describe_consumer_groups([group])
-        members = [member for described in answer.groups for member in described[5]]
+        members = await _members(admin, group)
         partitions = await _partitions(admin, topics)
     if members:
         raise GroupBusy(f"group {group} has {len(members)} members; stop its consumers, then rewind")
@@ -68,7 +73,10 @@ async def backlog(broker: BrokerSettings, group: str, topics: Sequence[str]) -> 
     """Tell how many records on these topics the group has not acknowledged yet."""
     async with _admin(broker) as admin:
         partitions = await _partitions(admin, topics)
-        committed = await admin.list_consumer_group_offsets(group)
+        try:
+            committed = await admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:  # nobody has used a group in this cluster yet
+            committed = {}
     async with reading(broker, None) as reader:
         begins = await reader.beginning_offsets(partitions)
         ends = await reader.end_offsets(partitions)
@@ -79,13 +87,27 @@ async def backlog(broker: BrokerSettings, group: str, topics: Sequence[str]) -> 
     return behind
 
 
-async def _partitions_of(admin: AIOKafkaAdminClient, names: Mapping[str, int | None]) -> dict[str, int]:
+async def partitions_of(broker: BrokerSettings, topics: Sequence[str]) -> list[TopicPartition]:
+    """List the partitions of topics. Raises Unavailable, also where a topic is missing."""
+    async with _admin(broker) as admin:
+        return await _partitions(admin, topics)
+
+
+async def _counts_of(admin: AIOKafkaAdminClient, names: Mapping[str, int | None]) -> dict[str, int]:
     known = set(await admin.list_topics())
     asked = [name for name in names if name in known]
     if not asked:
         return {}
     found = await admin.describe_topics(asked)
     return {topic["topic"]: len(topic["partitions"]) for topic in found}
+
+
+async def _members(admin: AIOKafkaAdminClient, group: str) -> list[object]:
+    try:
+        (answer,) = await admin.describe_consumer_groups([group])
+    except GroupCoordinatorNotAvailableError:
+        return []
+    return [member for described in answer.groups for member in described[5]]
 
 
 def _check_partitions(existing: Mapping[str, int], partitions: int) -> None:
@@ -111,7 +133,7 @@ def _new_topic(broker: BrokerSettings, name: str, kept_days: int | None) -> NewT
 
 
 async def _partitions(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> list[TopicPartition]:
-    counts = await _partitions_of(admin, dict.fromkeys(topics))
+    counts = await _counts_of(admin, dict.fromkeys(topics))
     missing = sorted(set(topics) - set(counts))
     if missing:
         raise Unavailable(f"Kafka has no topic {', '.join(missing)}; `topics` makes them")
@@ -137,6 +159,7 @@ async def reading(broker: BrokerSettings, group: str | None) -> AsyncIterator[AI
         bootstrap_servers=broker.bootstrap_servers,
         group_id=group,
         enable_auto_commit=False,
+        auto_offset_reset="earliest",
         request_timeout_ms=REQUEST_MS,
     )
     try:

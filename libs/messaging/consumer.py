@@ -89,6 +89,8 @@ class Consumer:
             problems.append(f"{self._group}: Kafka: {self._disconnected}")
         elif not self._assignment.assigned:
             problems.append(f"{self._group}: no partitions assigned yet")
+        if self._supervisor is not None and self._supervisor.done() and not self._stopping.is_set():
+            problems.append(f"{self._group}: the consumer has died; the log says why, a restart may help")
         if self._trouble:
             problems.append(f"{self._group}: waiting: {self._trouble}")
         records, since = self._in_hand

@@ -85,6 +85,7 @@ async def connect(
         consumer_only=True,
         allow_auto_create_topics=False,
         apply_types=False,
+        serializer=None,
         logger=None,
         graceful_timeout=GRACEFUL_S,
         metadata_max_age_ms=60_000,
@@ -112,7 +113,7 @@ async def connect(
     build = configuration.builder
 
     def build_patient(**options: Any) -> PatientConsumer:
-        consumer = PatientConsumer(**build.keywords, **options)  # type: ignore[attr-defined]
+        consumer = PatientConsumer(**(build.keywords | options))  # type: ignore[attr-defined]
         consumer.linger_s = settings.linger_ms / 1000
         assignment.consumer = consumer
         return consumer

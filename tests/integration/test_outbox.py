@@ -256,7 +256,7 @@ async def test_days_are_made_ahead_and_dropped_only_behind_the_cursor(database: 
 async def test_routes_write_the_outbox_and_cannot_read_it(database: Database, place: Place) -> None:
     async with database.transaction(Tenant()) as tx:
         await append(tx, [outgoing(place, uuid7(), 1)])
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):  # noqa: PT012 - the transaction ends with the error
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with database.transaction(Tenant()) as tx:
             await tx.fetch("select * from outbox")
 

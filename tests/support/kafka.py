@@ -85,12 +85,12 @@ async def producing(broker: BrokerSettings) -> AsyncIterator[AIOKafkaProducer]:
 
 async def read_until(place: Place, topic: str, enough: Callable[[Sequence[Record]], bool]) -> list[Record]:
     """Read a topic from its beginning until there is enough; by partition in log order."""
-    reader = AIOKafkaConsumer(bootstrap_servers=place.broker.bootstrap_servers, enable_auto_commit=False)
+    reader = AIOKafkaConsumer(
+        bootstrap_servers=place.broker.bootstrap_servers, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
     await reader.start()
     try:
-        partitions = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
-        reader.assign(partitions)
-        await reader.seek_to_beginning(*partitions)
+        reader.assign([TopicPartition(topic, partition) for partition in range(PARTITIONS)])
         records: list[Record] = []
         deadline = time.monotonic() + DEADLINE_S
         while not enough(records):

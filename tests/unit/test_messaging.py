@@ -1,0 +1,159 @@
+"""What messaging decides without Kafka or PostgreSQL."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import orjson
+import pytest
+from aiokafka import TopicPartition
+
+from libs.contracts.activity import ActivityEvent
+from libs.contracts.directory import Business
+from libs.contracts.ids import event_id_of, key_of, uuid7
+from libs.contracts.topics import ACTIVITY_TOPICS
+from libs.database import Transaction
+from libs.messaging.assignment import Assignment, spans
+from libs.messaging.broker import BrokerSettings, Sparing
+from libs.messaging.floods import FLOOD_MIN, Floods
+from libs.messaging.publisher import Publisher, event_id_text
+from libs.messaging.reading import Reader
+from libs.messaging.subscription import Subscription
+
+BUSINESS = uuid7()
+AT = "2026-01-31T09:00:00Z"
+
+
+@dataclass
+class Record:
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+    partition: int = 0
+    offset: int = 0
+    timestamp: int = 0
+
+
+async def ignore(tx: Transaction, events: Sequence[object]) -> None:
+    """Hear and do nothing."""
+
+
+def subscription(*, latest: bool = False) -> Subscription:
+    return Subscription(ActivityEvent, ignore, ACTIVITY_TOPICS, latest)
+
+
+def record(event_type: str, activity_id: UUID, version: int, topic: str | None = None) -> Record:
+    activity = {"business_id": str(BUSINESS), "activity_id": str(activity_id), "version": version, "type": "call"}
+    activity |= {"type_id": str(BUSINESS), "type_name": "Call", "at": AT, "created_at": AT, "recorded_at": AT}
+    value = orjson.dumps({"activity": activity, "change": {"type": event_type}})
+    headers: Sequence[tuple[str, bytes | None]] = [("ce_type", event_type.encode()), ("ce_version", b"%d" % version)]
+    return Record(topic or event_type, key_of(BUSINESS, activity_id), value, headers)
+
+
+def test_created_and_completed_of_one_version_are_heard_once() -> None:
+    one = uuid7()
+    reading = Reader([subscription()]).read([record("activity.created", one, 1), record("activity.completed", one, 1)])
+    ((_, events),) = reading.events
+    assert [event.activity.version for event in events] == [1]
+    assert reading.duplicates == 1
+
+
+def test_events_of_a_key_keep_their_order() -> None:
+    one = uuid7()
+    records = [record("activity.updated", one, version, "activity.changed") for version in (2, 3, 4)]
+    ((_, events),) = Reader([subscription()]).read(records).events
+    assert [event.activity.version for event in events] == [2, 3, 4]
+
+
+def test_latest_of_a_key_is_the_highest_version_whatever_the_order() -> None:
+    one, other = uuid7(), uuid7()
+    records = [record("activity.updated", one, version, "activity.changed") for version in (2, 9, 4)]
+    records.append(record("activity.created", other, 1))
+    ((_, events),) = Reader([subscription(latest=True)]).read(records).events
+    assert [event.activity.version for event in events] == [9, 1]
+
+
+def test_poisoned_newest_does_not_hide_the_sound_one_before_it() -> None:
+    one = uuid7()
+    broken = record("activity.updated", one, 3, "activity.changed")
+    broken.value = b"{"
+    records = [record("activity.updated", one, 2, "activity.changed"), broken]
+    reading = Reader([subscription(latest=True)]).read(records)
+    assert [event.activity.version for event in reading.events[0][1]] == [2]
+    assert [item.record for item in reading.poison] == [broken]
+
+
+def test_unknown_type_on_a_topic_is_ignored_and_counted() -> None:
+    unknown = record("activity.sung", uuid7(), 1, "activity.changed")
+    reading = Reader([subscription()]).read([unknown])
+    assert (reading.events, reading.poison, reading.ignored) == ([], [], 1)
+
+
+def test_business_is_its_own_business() -> None:
+    one = uuid7()
+    value = orjson.dumps({"id": str(one), "version": 1, "name": "A", "zone": "UTC", "created_at": AT})
+    headers: Sequence[tuple[str, bytes | None]] = [("ce_type", b"directory.business"), ("ce_version", b"1")]
+    reader = Reader([Subscription(Business, ignore, ("directory.business",), True)])
+    assert not reader.read([Record("directory.business", key_of(one, one), value, headers)]).poison
+    assert reader.read([Record("directory.business", key_of(uuid7(), one), value, headers)]).poison
+
+
+@pytest.mark.parametrize("headers", [[("ce_type", None)], [("ce_type", b"activity.created"), ("ce_version", None)]])
+def test_header_without_content_does_no_harm(headers: Sequence[tuple[str, bytes | None]]) -> None:
+    one = record("activity.created", uuid7(), 1)
+    one.headers = headers
+    Reader([subscription()]).read([one])
+
+
+def test_event_id_is_the_one_that_contracts_derive() -> None:
+    for version in range(1, 200):
+        subject = uuid7()
+        text = event_id_text(key_of(BUSINESS, subject), "activity.created", version)
+        assert text.decode() == str(event_id_of(subject, "activity.created", version))
+
+
+def test_dead_letter_row_keeps_its_headers() -> None:
+    row = {"topic": "t", "key": None, "value": None, "header_names": ["a", "a"], "header_values": [b"1", b"2"]}
+    by_topic = Publisher("probe", BrokerSettings(""))._by_topic([row])
+    assert by_topic == {"t": [(None, None, [("a", b"1"), ("a", b"2")])]}
+
+
+def test_flood_needs_both_a_number_and_a_share() -> None:
+    place, floods = TopicPartition("activity.received", 0), Floods()
+    assert not floods.see(place, 1_000, FLOOD_MIN + 5)
+    assert not floods.see(place, 100, 100)
+    assert floods.see(place, 200, 200)
+
+
+def test_few_poisoned_records_are_never_a_flood() -> None:
+    assert not Floods().see(TopicPartition("activity.received", 0), FLOOD_MIN - 1, FLOOD_MIN - 1)
+
+
+def test_topic_that_others_write_to_is_never_stopped() -> None:
+    assert not Floods().see(TopicPartition("activity.inbound.acme", 0), 500, 500)
+
+
+def test_old_poison_weighs_less() -> None:
+    place, floods = TopicPartition("activity.received", 0), Floods()
+    assert not floods.see(place, 1_000, 150)
+    for _ in range(20):
+        assert not floods.see(place, 1_000, 5)
+
+
+def test_spans_name_first_and_last_offset_of_each_partition() -> None:
+    records = [Record("a", None, None, [], 0, 5), Record("a", None, None, [], 0, 9), Record("b", None, None, [], 1, 2)]
+    assert spans(records) == [(TopicPartition("a", 0), 5, 9), (TopicPartition("b", 1), 2, 2)]
+
+
+def test_lag_is_the_age_of_the_oldest_record_in_hand() -> None:
+    assert Assignment().lag_s([]) == 0.0
+    assert Assignment().lag_s([Record("a", None, None, [], timestamp=0)]) > 1e9
+
+
+def test_same_line_of_a_driver_passes_once_in_a_while() -> None:
+    sparing = Sparing(every_s=60.0)
+    line = logging.LogRecord("aiokafka", logging.ERROR, "client.py", 10, "away", (), None)
+    other = logging.LogRecord("aiokafka", logging.ERROR, "client.py", 11, "away", (), None)
+    assert [sparing.filter(each) for each in (line, line, other)] == [True, False, True]
