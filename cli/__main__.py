@@ -26,12 +26,13 @@ def up(
     port: Annotated[int | None, typer.Option(help="8080, or the next free one", min=1, max=65535)] = None,
     data_dir: DataDir = None,
     detach: Annotated[bool, typer.Option("--detach", help="return when everything is ready")] = False,
+    silent: Annotated[bool, typer.Option("--silent", hidden=True)] = False,
 ) -> None:
     """Start everything, print address, business and keys, and run until Ctrl-C."""
     from cli import running
 
     output.hear_servers()
-    _attempt(lambda: running.up(_place(data_dir), port, detach))
+    _attempt(lambda: running.up(_place(data_dir), port, detach, silent))
 
 
 @app.command()

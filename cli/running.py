@@ -17,8 +17,8 @@ UP_S = 300.0
 DOWN_S = 90.0
 
 
-def up(place: Place, port: int | None, detach: bool) -> None:
-    """Run the installation in this process (or aside); when it runs already, say where."""
+def up(place: Place, port: int | None, detach: bool, silent: bool = False) -> None:
+    """Run the installation in this process (or aside); when it runs already, say where. `silent`: without the keys."""
     place.make()
     if _is_held(place) and _joins(place, port):
         output.print_credentials(status.credentials(place))
@@ -29,7 +29,7 @@ def up(place: Place, port: int | None, detach: bool) -> None:
         return
     try:
         with processes.locked(place.lock, 1.0):
-            Supervisor(place, supervisor.choose_port(place, port)).run()
+            Supervisor(place, supervisor.choose_port(place, port)).run(silent)
     except ServerFailed as error:
         raise Trouble(str(error)) from error
 
@@ -74,7 +74,8 @@ def _is_held(place: Place) -> bool:
 
 def _start_aside(place: Place, port: int | None) -> None:
     """Start `up` in a session of its own, with nothing of ours open, and wait until it is ready."""
-    command = [sys.executable, "-m", "cli", "up", "--data-dir", str(place.directory)]
+    command = [sys.executable, "-m", "cli", "up", "--silent", "--data-dir", str(place.directory)]
+    place.supervisor_log.unlink(missing_ok=True)  # so that its end tells of this start
     out = processes.open_log(place.supervisor_log)
     try:
         aside = subprocess.Popen(

@@ -32,13 +32,14 @@ class Supervisor:
     port: int
     child: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
-    def run(self) -> None:
-        """Start everything, say so, and look after it until SIGINT or SIGTERM; then stop everything."""
+    def run(self, silent: bool) -> None:
+        """Start everything, print the keys (not if `silent`: a log holds none), look after it until a signal, stop it."""
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, _interrupt)
         try:
             self.start()
-            output.print_credentials(status.credentials(self.place))
+            if not silent:
+                output.print_credentials(status.credentials(self.place))
             output.say(f"Logs are in {self.place.directory / 'logs'}. Ctrl-C ends everything.")
             self.look_after()
         except KeyboardInterrupt:
