@@ -33,7 +33,7 @@ class Supervisor:
     child: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def run(self, silent: bool) -> None:
-        """Start everything, print the keys (not if `silent`: a log holds none), look after it until a signal, stop it."""
+        """Start everything, print the keys (`silent`: no, a log holds none), look after it until a signal, stop it."""
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, _interrupt)
         try:
