@@ -11,6 +11,8 @@ from libs.contracts.topics import BY_NAME
 from libs.messaging.broker import Record
 from libs.messaging.subscription import Subscription
 
+BUSINESSES_MAX = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Poison:
@@ -97,7 +99,7 @@ class _Shelf:
         self._of_activity = "activity" in subscription.model.model_fields
         self._business = _business_of(subscription.model)
         self._placed: dict[object, tuple[Record, int | None]] = {}
-        self._texts: dict[UUID, bytes] = {}
+        self._known: dict[bytes, UUID] = {}
 
     def place(self, record: Record, version: int | None) -> None:
         """Put a record here, unless it is known by its key and version."""
@@ -127,7 +129,7 @@ class _Shelf:
                 subject = event.activity if of_activity else event
                 if version is not None and subject.version != version:
                     raise Unreadable(f"ce_version is {version}, the version inside is {subject.version}")
-                if (record.key or b"")[:36] != self._text(self._business(subject)):
+                if self._named(record.key) != self._business(subject):
                     raise Unreadable("the business in the key is not the business inside")
             except (ValueError, TypeError, AttributeError, RecursionError) as error:
                 poison.append(Poison(record, f"{type(error).__name__}: {error}"))
@@ -135,13 +137,15 @@ class _Shelf:
                 events.append(event)
         return events
 
-    def _text(self, business_id: UUID) -> bytes:
-        text = self._texts.get(business_id)
-        if text is None:
-            if len(self._texts) >= 10_000:
-                self._texts.clear()
-            text = self._texts[business_id] = str(business_id).encode()
-        return text
+    def _named(self, key: bytes | None) -> UUID:
+        """Read the business in a key; a business sends many records, so it is remembered."""
+        text = (key or b"")[:36]
+        business_id = self._known.get(text)
+        if business_id is None:
+            if len(self._known) >= BUSINESSES_MAX:
+                self._known.clear()
+            business_id = self._known[text] = UUID(text.decode())
+        return business_id
 
 
 def _business_of(model: type[Event]) -> Callable[[Any], UUID]:
