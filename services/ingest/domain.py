@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -26,12 +27,17 @@ APPENDABLE = ("text", "notes", "summary", "url", "attachments", "fields")
 Status = Literal["accepted", "applied", "unchanged", "waiting", "refused", "set_aside"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Arrival:
     """Whose reports came, and when."""
 
     business_id: UUID
     received_at: datetime
+
+    @cached_property
+    def text(self) -> str:
+        """What all events of this arrival say alike, written once."""
+        return f'"business_id":"{self.business_id}","received_at":"{instant_text(self.received_at)}"'
 
 
 class Report(NamedTuple):
@@ -87,8 +93,8 @@ def accept(arrival: Arrival, value: Any) -> Report:
     activity_id = given_id or activity_id_of(business_id, source, body.get("activity_ref") or source_ref)
     receipt_id = receipt_id_of(business_id, source, source_ref)
     head = (
-        f'{{"receipt_id":"{receipt_id}","business_id":"{business_id}","activity_id":"{activity_id}",'
-        f'"received_at":"{instant_text(arrival.received_at)}","known_only":{"true" if given_id else "false"},"report":'
+        f'{{"receipt_id":"{receipt_id}",{arrival.text},"activity_id":"{activity_id}",'
+        f'"known_only":{"true" if given_id else "false"},"report":'
     )
     event = b"%b%b}" % (head.encode(), orjson.dumps(_report(body), option=orjson.OPT_UTC_Z))
     return Report(receipt_id, activity_id, source, hash_of(value), key_of(business_id, activity_id), event)

@@ -33,6 +33,7 @@ LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PERSON_KEYS = ("member_id", "role_id", "email", "name")
 
 
@@ -86,7 +87,7 @@ def read_url(value: Any) -> str:
 
 
 def _one_line(text: str) -> bool:
-    return not any(letter < " " or letter == "\x7f" for letter in text)
+    return _CONTROL.search(text) is None
 
 
 def _check_year(year: int) -> None:

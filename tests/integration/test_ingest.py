@@ -120,15 +120,15 @@ async def test_of_fifty_at_once_one_is_accepted(client: httpx.AsyncClient, datab
 
 
 async def test_writers_apart_settle_duplicates_in_the_database(database: Database, tenant: Tenant) -> None:
-    reports = [domain.accept(Arrival(tenant.business_id, NOW), report(f"call-{n}")) for n in range(200)]
+    reports = [domain.accept(Arrival(tenant.business_id, NOW), report(f"call-{n}")) for n in range(3_000)]
 
     async def write(batch: list[Report]) -> list[Verdict]:
-        gather = Gather(Bounds(1_000, 10))
+        gather = Gather(Bounds(10_000, 10))
         return await gather.keep_many(database, Arrival(tenant.business_id, NOW), batch)
 
     batches = await asyncio.gather(*(write(reports[::step]) for step in (1, -1, 1, -1)))
-    assert Counter(verdict.kind for batch in batches for verdict in batch) == {"accepted": 200, "duplicate": 600}
-    assert len(await outgoing(database)) == 200
+    assert Counter(verdict.kind for batch in batches for verdict in batch) == {"accepted": 3_000, "duplicate": 9_000}
+    assert len(await outgoing(database)) == 3_000
 
 
 async def test_single_reports_at_once_share_commits(database: Database, tenant: Tenant) -> None:
