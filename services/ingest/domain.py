@@ -157,9 +157,16 @@ def _report(body: Body) -> dict[str, Any]:
     due = report.get("due_at")
     if due is not None and not isinstance(due, datetime):
         report["due_date"] = report.pop("due_at")
-    if body["action"] == "append":
-        report.setdefault("kind", "note")
-    return report
+    return _appended(report) if body["action"] == "append" else report
+
+
+def _appended(report: dict[str, Any]) -> dict[str, Any]:
+    """Say in `kind`, `text` and `url` what is appended, also where it was sent as summary, notes or attachments."""
+    text = report.get("text") or report.get("notes") or report.get("summary")
+    url = report.get("url") or next(iter(report.get("attachments", ())), None)
+    kind = "correction" if report.get("fields") else "attachment" if url and not text else "note"
+    report = {"kind": kind, **report}
+    return {**report, **({"text": text} if text else {}), **({"url": url} if url else {})}
 
 
 def _check_whole(value: Any) -> list[Problem]:

@@ -18,7 +18,7 @@ from libs.contracts.ids import uuid7
 from libs.contracts.report import Outcome, Reason, ReportAnswered, ReportReceived
 from libs.database import Database
 from libs.errors import TooMany
-from services.ingest import domain, forgetting, handlers
+from services.ingest import domain, forgetting, handlers, store
 from services.ingest.domain import Arrival, Report, Verdict
 from services.ingest.gather import Bounds, Gather
 from tests.support.http import Tenant, served, settle
@@ -120,15 +120,56 @@ async def test_of_fifty_at_once_one_is_accepted(client: httpx.AsyncClient, datab
 
 
 async def test_writers_apart_settle_duplicates_in_the_database(database: Database, tenant: Tenant) -> None:
-    reports = [domain.accept(Arrival(tenant.business_id, NOW), report(f"call-{n}")) for n in range(3_000)]
+    reports = [domain.accept(Arrival(tenant.business_id, NOW), report(f"call-{n}")) for n in range(500)]
 
-    async def write(batch: list[Report]) -> list[Verdict]:
-        gather = Gather(Bounds(10_000, 10))
+    gathers = [Gather(Bounds(10_000, 10)) for _ in range(4)]
+    for gather in gathers:  # from now on each knows the source, and nothing but the reports' rows makes it wait
+        await gather.keep_many(database, Arrival(tenant.business_id, NOW), reports[:1])
+
+    async def write(gather: Gather, batch: list[Report]) -> list[Verdict]:
         return await gather.keep_many(database, Arrival(tenant.business_id, NOW), batch)
 
-    batches = await asyncio.gather(*(write(reports[::step]) for step in (1, -1, 1, -1)))
-    assert Counter(verdict.kind for batch in batches for verdict in batch) == {"accepted": 3_000, "duplicate": 9_000}
-    assert len(await outgoing(database)) == 3_000
+    batches = await asyncio.gather(
+        *(write(gather, reports[::step]) for gather, step in zip(gathers, (1, -1, 1, -1), strict=True))
+    )
+    assert Counter(verdict.kind for batch in batches for verdict in batch) == {"accepted": 499, "duplicate": 1_501}
+    assert len(await outgoing(database)) == 500
+
+
+async def test_writers_of_the_same_reports_in_other_orders_wait_and_do_not_deadlock(
+    database: Database, tenant: Tenant
+) -> None:
+    arrival = Arrival(tenant.business_id, NOW)
+    reports = sorted(domain.accept(arrival, report(f"call-{n}")) for n in range(9))
+    tasks: list[asyncio.Task[set[UUID]]] = []
+
+    async def write(batch: list[Report]) -> set[UUID]:
+        async with database.transaction(arrival) as tx:
+            return await store.insert_receipts(tx, arrival, batch)
+
+    async with database.transaction(arrival) as tx:  # holds the row in the middle until both writers have come to it
+        await store.insert_receipts(tx, arrival, reports[4:5])
+        tasks += [asyncio.create_task(write(reports[::step])) for step in (1, -1)]
+        await eventually(lambda: _waiting_for_locks(database, 2))
+    made = await asyncio.gather(*tasks)
+    assert sorted(len(receipts) for receipts in made) == [0, 8]
+
+
+async def _waiting_for_locks(database: Database, count: int) -> bool:
+    async with database.work() as tx:
+        waiting: int = await tx.value(
+            """
+            select count(distinct pid) from pg_locks join pg_stat_activity using (pid)
+             where not granted and datname = current_database()
+            """
+        )
+    return waiting >= count
+
+
+async def eventually(check: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not await check():
+            await asyncio.sleep(0.01)
 
 
 async def test_single_reports_at_once_share_commits(database: Database, tenant: Tenant) -> None:

@@ -242,12 +242,25 @@ def test_a_given_activity_must_be_known() -> None:
     assert str(event.activity_id) == RECORD
 
 
-@pytest.mark.parametrize("said", [{"notes": "n"}, {"summary": "s"}, {"attachments": ["a"]}, {"text": "t"}])
-def test_an_append_is_a_note_unless_it_says_otherwise(said: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("said", "appended"),
+    [
+        ({"notes": "n"}, ("note", "n", None)),
+        ({"summary": "s"}, ("note", "s", None)),
+        ({"text": "t", "notes": "n"}, ("note", "t", None)),
+        ({"attachments": ["a.pdf"]}, ("attachment", None, "a.pdf")),
+        ({"url": "https://files.example/a"}, ("attachment", None, "https://files.example/a")),
+        ({"notes": "n", "attachments": ["a.pdf"]}, ("note", "n", "a.pdf")),
+        ({"fields": {"outcome": "won"}}, ("correction", None, None)),
+        ({"fields": {"outcome": "won"}, "notes": "n"}, ("correction", "n", None)),
+        ({"text": "t", "kind": "correction"}, ("correction", "t", None)),
+        ({"kind": "retraction"}, ("retraction", None, None)),
+    ],
+)
+def test_an_append_tells_what_is_appended_however_it_was_sent(said: dict[str, Any], appended: tuple[str, ...]) -> None:
     plain = {"source": "phone", "source_ref": "n-1", "action": "append", "activity_ref": "call-1"}
-    assert event_of({**plain, **said}).report.kind == "note"
-    assert event_of({**plain, **said, "kind": "correction"}).report.kind == "correction"
-    assert event_of({**plain, "kind": "retraction"}).report.kind == "retraction"
+    told = event_of({**plain, **said}).report
+    assert (told.kind, told.text, told.url) == appended
 
 
 def test_a_report_is_judged_by_the_first_of_its_name() -> None:
