@@ -1,0 +1,86 @@
+"""./activities sample: three businesses full of realistic data, through the public interface.
+
+The same seed may be sent again: every report is a duplicate then, and nothing changes.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from cli import output, status
+from cli.place import Place, Trouble
+from cli.sample.client import Client
+from cli.sample.generate import RECORDS, generate
+from cli.sample.memory import Memory
+from cli.sample.sending import Sender
+from libs.embedded.processes import locked
+
+LOCK_S = 1.0
+STATES = ("scheduled", "overdue", "completed", "logged", "cancelled")
+
+
+def sample(activities: int, seed: int, data_dir: Path) -> None:
+    """Fill three businesses. Raises Trouble when nothing runs or something is refused."""
+    if not 1 <= activities <= 1_000_000:
+        raise Trouble(f"--activities is {activities}; 1 to 1000000 can be made")
+    place = Place(data_dir)
+    found = status.credentials(place)
+    with locked(data_dir / "samples.lock", LOCK_S):
+        memory = Memory.read(data_dir / "samples.json", seed, datetime.now(UTC).date())
+        client = Client(found["url"])
+        try:
+            made = generate(seed, activities, memory.base)
+            senders = [Sender(client, memory, found["operator_key"], each) for each in made]
+            states = _send(senders)
+        finally:
+            client.close()
+    _show(senders, states)
+    output.say(f"The keys are in {memory.path}.")
+
+
+def _send(senders: Sequence[Sender]) -> list[dict[str, int]]:
+    """Send everything with a progress bar; return the counts by state of each business."""
+    with _bar(output.progress) as progress:
+        for sender in senders:
+            total = len(sender.sample.reports) + len(sender.sample.by_hand)
+            task = progress.add_task(sender.sample.industry.key, total=total)
+            sender.make_business()
+            ids = sender.send_records()
+            sender.send_reports(lambda count, task=task: progress.advance(task, count))  # type: ignore[misc]
+            sender.enter_by_hand(ids["contact"], lambda count, task=task: progress.advance(task, count))  # type: ignore[misc]
+        task = progress.add_task("answered and counted", total=len(senders))
+        states = []
+        for sender in senders:
+            sender.await_answers()
+            states.append(sender.await_report())
+            progress.advance(task)
+    return states
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    )  # fmt: skip
+
+
+def _show(senders: Sequence[Sender], states: Sequence[dict[str, int]]) -> None:
+    table = Table(title="Sample data")
+    for name in ("business", "zone", "business_id"):
+        table.add_column(name)
+    for name in (*RECORDS, *STATES, "new", "known"):
+        table.add_column(name, justify="right")
+    for sender, counts in zip(senders, states, strict=True):
+        table.add_row(
+            sender.sample.industry.name,
+            sender.sample.industry.zone,
+            sender.made.id,
+            *(str(len(sender.sample.records[name])) for name in RECORDS),
+            *(str(counts.get(name, 0)) for name in STATES),
+            str(sender.said["accepted"]),
+            str(sender.said["duplicate"]),
+        )
+    output.result.print(table)
