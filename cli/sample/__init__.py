@@ -69,18 +69,14 @@ def _bar(console: Console) -> Progress:
 
 def _show(senders: Sequence[Sender], states: Sequence[dict[str, int]]) -> None:
     table = Table(title="Sample data")
-    for name in ("business", "zone", "business_id"):
-        table.add_column(name)
-    for name in (*RECORDS, *STATES, "new", "known"):
-        table.add_column(name, justify="right")
-    for sender, counts in zip(senders, states, strict=True):
-        table.add_row(
-            sender.sample.industry.name,
-            sender.sample.industry.zone,
-            sender.made.id,
-            *(str(len(sender.sample.records[name])) for name in RECORDS),
-            *(str(counts.get(name, 0)) for name in STATES),
-            str(sender.said["accepted"]),
-            str(sender.said["duplicate"]),
-        )
+    table.add_column("")
+    for sender in senders:
+        table.add_column(sender.sample.industry.name, justify="right")
+    table.add_row("zone", *(sender.sample.industry.zone for sender in senders))
+    for name in RECORDS:
+        table.add_row(f"{name}s", *(str(len(sender.sample.records[name])) for sender in senders))
+    for state in STATES:
+        table.add_row(f"activities, {state}", *(str(counts.get(state, 0)) for counts in states))
+    table.add_row("sent now for the first time", *(str(sender.said["accepted"]) for sender in senders))
+    table.add_row("known from an earlier run", *(str(sender.said["duplicate"]) for sender in senders))
     output.result.print(table)
