@@ -67,8 +67,9 @@ async def _unpublished(database: Database) -> int:
         count: int = await tx.value(
             """
             select count(*) from outbox, outbox_cursor as cursor
-             where outbox.xid >= cursor.lo
-               and not (cursor.hi is not null and outbox.xid < cursor.hi and outbox.id <= cursor.after_id)
+             where outbox.xid >= pg_snapshot_xmin(cursor.done) and not pg_visible_in_snapshot(outbox.xid, cursor.done)
+               and not coalesce(
+                   pg_visible_in_snapshot(outbox.xid, cursor.seen) and outbox.id <= cursor.after_id, false)
             """
         )
     return count
