@@ -32,9 +32,10 @@ def make_app(title: str, routers: list[tuple[APIRouter, int]]) -> FastAPI:
     statuses: dict[str, int] = {}
     for router, invalid_status in routers:
         for route in router.routes:
-            if isinstance(route, APIRoute):
-                _must_declare(route)
-                statuses[route.path] = invalid_status
+            if not isinstance(route, APIRoute):
+                raise UndeclaredPermission(f"{route!r} hides its routes: serve each router by itself")
+            _must_declare(route)
+            statuses[route.path] = invalid_status
         app.include_router(router)
     problems.install(app, lambda request: statuses.get(getattr(request.scope.get("route"), "path", ""), 422))
     return app

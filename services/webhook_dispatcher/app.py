@@ -42,7 +42,8 @@ def create(settings: Settings) -> Service:
         finally:
             await sender.close()
 
-    service.serve(api.router)
+    for router in api.routers:
+        service.serve(router)
     service.on(ActivityEvent, handlers.owe_deliveries(settings.webhook_kept_days, dispatcher), topics=HEARD)
     service.always(deliver_due)
     service.every(HOUR_S, partitions.keep_days(settings.webhook_kept_days))
