@@ -1,0 +1,1 @@
+"""What is measured: acceptance, the whole walk, latency, memory."""

@@ -1,0 +1,109 @@
+"""Figures with their targets: shown as a table, written as RESULTS.md."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.table import Table
+
+from libs.embedded.kafka_files import cache_directory, find_program
+from libs.embedded.postgres import find_binaries
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+LIBRARIES = ("aiokafka", "asyncpg", "faststream", "msgspec", "pydantic", "uvicorn", "uvloop")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One thing measured. `target` with `most` is an upper bound, without it a lower one; None: for information."""
+
+    step: str
+    name: str
+    value: float
+    unit: str
+    target: float | None = None
+    most: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """Say whether the target is met."""
+        if self.target is None:
+            return ""
+        met = self.value <= self.target if self.most else self.value >= self.target
+        return "met" if met else "MISSED"
+
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """Return what a row of a table shows."""
+        sign = "≤" if self.most else "≥"
+        target = "" if self.target is None else f"{sign} {self.target:,.0f} {self.unit}"
+        digits = 0 if self.value >= 1000 else 1
+        return self.step, self.name, f"{self.value:,.{digits}f} {self.unit}", target, self.verdict
+
+
+HEADINGS = ("step", "what", "measured", "target", "")
+
+
+def latencies(step: str, name: str, seconds: Sequence[float], target_ms: float) -> list[Figure]:
+    """Turn durations into p50, p95 and p99; the target is for p99."""
+    ordered = sorted(seconds)
+
+    def at(share: float) -> float:
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
+
+    return [
+        Figure(step, f"{name}, p50", at(0.50), "ms"),
+        Figure(step, f"{name}, p95", at(0.95), "ms"),
+        Figure(step, f"{name}, p99", at(0.99), "ms", target_ms, most=True),
+    ]
+
+
+def table_of(figures: Sequence[Figure]) -> Table:
+    """Make the table for the terminal."""
+    table = Table(title="Measured")
+    for number, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="right" if number in (2, 3) else "left")
+    for figure in figures:
+        style = "bold red" if figure.verdict == "MISSED" else None
+        table.add_row(*figure.cells(), style=style)
+    return table
+
+
+def write(figures: Sequence[Figure], processes: str) -> None:
+    """Write RESULTS.md with machine, versions and date."""
+    rows = ["| " + " | ".join(HEADINGS) + " |", "|---|---|---:|---:|---|"]
+    rows += ["| " + " | ".join(figure.cells()) + " |" for figure in figures]
+    versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    RESULTS.write_text(
+        "\n".join(
+            [
+                "# Results", "", "Written by `./activities bench --write`; what is measured how: `README.md`.", "",
+                f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+                f"- {machine()}",
+                f"- Python {platform.python_version()}, {_postgresql()}, Kafka {_kafka()}; {versions}",
+                f"- {processes}", "", *rows, "",
+            ]
+        )
+    )  # fmt: skip
+
+
+def machine() -> str:
+    """Describe processors and memory."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{len(os.sched_getaffinity(0))} cores ({model}), {memory_gib:.0f} GiB, Linux {platform.release()}"
+
+
+def _postgresql() -> str:
+    said = subprocess.run([find_binaries() / "postgres", "--version"], capture_output=True, text=True, check=True)
+    return said.stdout.strip().replace("postgres (PostgreSQL)", "PostgreSQL")
+
+
+def _kafka() -> str:
+    jar = next(path for path in find_program(cache_directory()).jars if path.name.startswith("kafka-clients-"))
+    return jar.stem.removeprefix("kafka-clients-")
