@@ -7,7 +7,6 @@ from libs.contracts import activity as contract
 from services.lifecycle.domain.held import (
     BY_REQUEST,
     HEARD,
-    LOG,
     PLAN,
     Decision,
     Held,

@@ -1,0 +1,1 @@
+"""Routes of S1: activity objects, scheduled activities, logged activities."""

@@ -1,0 +1,186 @@
+"""What routes answer: activities and objects in S1's shapes."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+import orjson
+from fastapi import Request
+
+from libs.contracts import activity as contract
+from libs.contracts.activity import ActivityEvent, state_of
+from libs.contracts.activity_object import ActivityObject
+from libs.contracts.ids import preset_id_of
+
+ASIDE = ("version", "recorded_at", "appends")
+
+
+def shown_object(kind: ActivityObject) -> dict[str, Any]:
+    """Show an activity object."""
+    names = (
+        "id", "name", "api_name", "description", "is_editable", "association_mode", "submission_action",
+        "redirect_url", "webhook_url", "icon", "colour", "order", "fields", "rules", "version",
+    )  # fmt: skip
+    shown = {name: getattr(kind, name) for name in names}
+    return shown | {
+        "custom_objects": list(kind.associated_objects),
+        "created": kind.created_at,
+        "deleted": kind.deleted_at is not None,
+    }
+
+
+def shown_scheduled(activity: contract.Activity, kind: ActivityObject | None, now: datetime) -> dict[str, Any]:
+    """Show an activity in its scheduled life; `logged_activity_id` is its own id once it is logged."""
+    assignee = activity.assignee
+    employee = role = None
+    if assignee is not None and assignee.role_id is not None:
+        role = {"id": assignee.role_id, "name": assignee.name}
+    elif assignee is not None:
+        employee = {"id": assignee.member_id, "name": assignee.name}
+    return {
+        "id": activity.activity_id,
+        "state": state_of(activity, now),
+        "version": activity.version,
+        "activity_object": _object_of(activity, kind),
+        "due_datetime": activity.due_date or activity.due_at,
+        "due_at": activity.due_at,
+        "original_due_datetime": activity.original_due_at,
+        "employee": employee,
+        "role": role,
+        "note": activity.notes,
+        **_texts(activity),
+        "mentions": activity.mentions,
+        "notify_mentioned": activity.notify_mentioned,
+        "notifications": activity.notifications,
+        "associated_entities": _entities(activity),
+        "completed_at": activity.completed_at,
+        "cancelled_at": activity.cancelled_at,
+        "logged_activity_id": activity.activity_id if activity.logged_at is not None else None,
+        "created": activity.created_at,
+        "created_by": _plain(activity.created_by),
+        "access": {"view": True, "edit": activity.logged_at is None, "remove": activity.logged_at is None},
+    }
+
+
+def shown_logged(
+    activity: contract.Activity, kind: ActivityObject | None, appends: Sequence[bytes], now: datetime
+) -> dict[str, Any]:
+    """Show a logged activity with all its additions; `fields` are as the newest correction has them."""
+    additions = [orjson.loads(document) for document in appends]
+    fields = dict(activity.fields)
+    for addition in additions:
+        fields |= addition.get("fields") or {}
+    return {
+        "id": activity.activity_id,
+        "state": state_of(activity, now),
+        "version": activity.version,
+        "activity_object": _object_of(activity, kind),
+        "notes": activity.notes,
+        **_texts(activity),
+        "associated_entities": _entities(activity),
+        "occurred_at": activity.occurred_at,
+        "logged_at": activity.logged_at,
+        "logged_by": _plain(activity.logged_by),
+        "completed_at": activity.completed_at,
+        "completed_by": _plain(activity.completed_by),
+        "scheduled_activity_id": activity.activity_id if activity.planned_at is not None else None,
+        "retracted_at": activity.retracted_at,
+        "mentions": activity.mentions,
+        "participants": [_plain(each) for each in activity.participants],
+        "fields": _fields(fields, kind),
+        "first_message": activity.first_message,
+        "source": activity.source,
+        "source_kind": activity.source_kind,
+        "source_ref": activity.source_ref,
+        "appends": additions,
+        "appends_count": activity.appends_count,
+    }
+
+
+def shown_history(events: Iterable[ActivityEvent]) -> list[dict[str, Any]]:
+    """Show every version: what, who, when, why, from which request or receipt."""
+    shown = []
+    before: dict[str, Any] = {}
+    for event in events:
+        after = msgspec.to_builtins(event.activity, builtin_types=(datetime,))
+        changes = {
+            name: {"before": before.get(name), "after": after.get(name)}
+            for name in sorted({*before, *after}.difference(ASIDE))
+            if before.get(name) != after.get(name)
+        }
+        change = event.change
+        shown.append(
+            {
+                "version": event.activity.version,
+                "type": change.type,
+                "recorded_at": event.activity.recorded_at,
+                "by": _plain(change.by),
+                "why": change.why,
+                "request_id": change.request_id,
+                "receipt_id": change.receipt_id,
+                "changes": changes,
+            }
+        )
+        before = after
+    return shown
+
+
+def paged(request: Request, results: Sequence[Any], count: int, page: int, page_size: int) -> dict[str, Any]:
+    """Put a page into S1's envelope."""
+
+    def link(number: int) -> str:
+        others = [(name, value) for name, value in request.query_params.multi_items() if name != "page"]
+        return f"{request.url.path}?{urlencode([*others, ('page', str(number))])}"
+
+    return {
+        "count": count,
+        "next": link(page + 1) if page * page_size < count else None,
+        "previous": link(page - 1) if page > 1 else None,
+        "results": results,
+        "errors": [],
+    }
+
+
+def _object_of(activity: contract.Activity, kind: ActivityObject | None) -> dict[str, Any]:
+    return {
+        "id": activity.type_id,
+        "name": kind.name if kind else activity.type_name,
+        "api_name": activity.type,
+        "association_mode": kind.association_mode if kind else None,
+    }
+
+
+def _entities(activity: contract.Activity) -> list[dict[str, Any]]:
+    return [
+        {
+            "custom_object": {
+                "id": preset_id_of(activity.business_id, "record_object", link.object),
+                "api_name": link.object,
+            },
+            "entity_id": link.record_id,
+            "external_ref": link.external_ref,
+            "all": link.all,
+        }
+        for link in activity.links
+    ]
+
+
+def _fields(values: dict[str, Any], kind: ActivityObject | None) -> list[dict[str, Any]]:
+    own = {each.get("name"): each for each in (kind.fields if kind else ())}
+    names = ("display_name", "field_type", "custom_field_type")
+    return [
+        {"id": own.get(name, {}).get("id", name), "name": name, "value": value}
+        | {each: own.get(name, {}).get(each) for each in names}
+        for name, value in values.items()
+    ]
+
+
+def _texts(activity: contract.Activity) -> dict[str, Any]:
+    names = ("subject", "summary", "location", "direction", "duration_min")
+    return {name: getattr(activity, name) for name in names}
+
+
+def _plain(person: contract.Person | None) -> dict[str, Any] | None:
+    return None if person is None else {"id": person.member_id, "name": person.name}

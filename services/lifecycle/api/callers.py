@@ -1,0 +1,118 @@
+"""Who calls, and how a route writes: in one transaction, once for each Idempotency-Key, after references arrived."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request, Response
+
+from libs.access import Principal, may
+from libs.database import Database, Transaction
+from libs.errors import NotFound, Problem, Rejected, Stale
+from libs.service.answers import if_match
+from libs.service.clock import now
+from libs.service.http import DatabaseDep
+from libs.service.idempotency import once
+from services.lifecycle import admission
+from services.lifecycle.domain.held import Held
+from services.lifecycle.store import activities
+
+COPIED = ("employee_id", "role_id", "mentions", "associated_entities", "related_objects")
+"""References to what is copied from directory, and may arrive a moment after its caller has heard of it."""
+POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls with which request, against which database. `now` is when the request came."""
+
+    principal: Principal
+    request: Request
+    database: Database
+    now: datetime
+
+    @property
+    def business_id(self) -> UUID:
+        """The caller's business."""
+        return self.principal.business_id
+
+    @property
+    def request_id(self) -> str:
+        """The request's id."""
+        text: str = self.request.state.request_id
+        return text
+
+    async def write(self, work: Callable[[Transaction], Awaitable[Response]]) -> Response:
+        """Do `work` in a transaction of its own, once; again for a while when a reference is not known here yet."""
+        wait_s = self.request.app.state.service.settings.reference_wait_max_ms / 1000
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                async with self.database.transaction(self.principal) as tx:
+                    return await once(tx, self.principal, self.request, lambda tx=tx: work(tx))  # type: ignore[misc]
+            except Rejected as error:
+                if time.monotonic() + POLL_S > deadline or not _may_arrive(error):
+                    raise
+            await asyncio.sleep(POLL_S)
+
+    async def lock(self, tx: Transaction, activity_id: UUID, *, logged: bool = False) -> Held:
+        """Lock the activity of that id as scheduled (or logged) one. Raises NotFound."""
+        held = await activities.lock_activities(tx, [(self.business_id, activity_id)])
+        return visible(held.get((self.business_id, activity_id)), activity_id, logged=logged)
+
+    def match(self, held: Held) -> None:
+        """Refuse a write that was meant for another version. Raises Stale."""
+        version = if_match(self.request)
+        if version is not None and version != held.activity.version:
+            raise Stale(f'If-Match names version {version}; the current one is "{held.activity.version}"')
+
+    async def retry_waiting(self, tx: Transaction, held: Held) -> None:
+        """Admit reports that waited for what this request has brought."""
+        await admission.retry(tx, [(held.activity.business_id, held.activity.activity_id)], self.now)
+
+
+def visible(held: Held | None, activity_id: UUID, *, logged: bool = False) -> Held:
+    """Pass on what is there as scheduled (or logged) activity. Raises NotFound."""
+    kind = "logged" if logged else "scheduled"
+    if held is None or held.activity.deleted_at is not None:
+        raise NotFound(f"there is no {kind} activity {activity_id}")
+    if (held.activity.logged_at if logged else held.activity.planned_at) is None:
+        raise NotFound(f"there is no {kind} activity {activity_id}")
+    return held
+
+
+def id_of(text: str, kind: str) -> UUID:
+    """Read an activity's id from a path. Raises NotFound: what is no id names nothing."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound(f"there is no {kind} activity {text[:100]!r}") from None
+
+
+def refuse(problems: list[Problem]) -> None:
+    """Refuse a request with all its problems, if there are any. Raises Rejected."""
+    if problems:
+        raise Rejected("the request is not valid", problems, code=problems[0].code)
+
+
+def _may_arrive(error: Rejected) -> bool:
+    return any(each.code == "does_not_exist" and each.field.startswith(COPIED) for each in error.problems)
+
+
+def _make(scope: str) -> Callable[..., Caller]:
+    principal_with_scope = may(scope, named=True)
+
+    def caller(
+        request: Request, database: DatabaseDep, principal: Annotated[Principal, Depends(principal_with_scope)]
+    ) -> Caller:
+        return Caller(principal, request, database, now())
+
+    return caller
+
+
+Reader = Annotated[Caller, Depends(_make("activities.read"))]
+Writer = Annotated[Caller, Depends(_make("activities.write"))]

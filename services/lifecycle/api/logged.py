@@ -1,0 +1,161 @@
+"""Routes of logged activities: log, read, append, history."""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from libs.contracts import activity as contract
+from libs.contracts.activity_object import ActivityObject
+from libs.contracts.ids import uuid7
+from libs.database import Transaction
+from libs.errors import Conflict, Problem, Rejected
+from libs.service.answers import versioned
+from services.lifecycle import recording
+from services.lifecycle.api.answers import paged, shown_history, shown_logged
+from services.lifecycle.api.bodies import AppendBody, LogBody
+from services.lifecycle.api.callers import Caller, Reader, Writer, id_of, refuse, visible
+from services.lifecycle.api.references import References, look_up, object_in_path
+from services.lifecycle.domain import life
+from services.lifecycle.domain.held import LOG, Append, Held, Subject, Told
+from services.lifecycle.domain.known import Known
+from services.lifecycle.recording import Entry
+from services.lifecycle.store import activities
+
+router = APIRouter(prefix="/api/activities")
+
+
+@router.post("/{object}/log-activity", status_code=201)
+async def log_activity(object: str, body: LogBody, caller: Writer) -> Response:  # noqa: A002 - the path's word
+    """Log an activity that happened; with `scheduled_activity_id` complete what was planned."""
+
+    async def write(tx: Transaction) -> Response:
+        references = await look_up(tx, caller, body.mentions, body.related_objects)
+        kind = object_in_path(references.known, object)
+        held = await _scheduled(tx, caller, body, references)
+        told = _told(caller, body, references, kind)
+        if kind.deleted_at is not None:
+            references.problems.append(Problem("activity_object_id", "archived", f"{kind.api_name!r} is archived"))
+        if held is not None and held.activity.type_id != kind.id:
+            message = f"is a scheduled {held.activity.type!r}, not a {kind.api_name!r}"
+            references.problems.append(Problem("scheduled_activity_id", "other_type", message))
+        refuse(references.problems)
+        if held is not None:
+            caller.match(held)
+            refuse_logged(held)
+        subject = Subject(caller.business_id, uuid7())
+        decision = life.log(held, subject, told, by_request=True)
+        await recording.record(tx, [Entry(decision, told.by, request_id=caller.request_id)])
+        assert decision.held is not None
+        if held is not None:
+            await caller.retry_waiting(tx, decision.held)
+        return await _answer(tx, caller, decision.held.activity.activity_id, references.known, status=201)
+
+    return await caller.write(write)
+
+
+@router.get("/logged/{activity_id}")
+async def get_logged(activity_id: str, caller: Reader) -> Response:
+    """Show a logged activity with all its additions."""
+    async with caller.database.transaction(caller.principal) as tx:
+        references = await look_up(tx, caller)
+        return await _answer(tx, caller, id_of(activity_id, "logged"), references.known)
+
+
+@router.get("/logged/{activity_id}/history")
+async def get_history(activity_id: str, caller: Reader) -> Response:
+    """Show every version of a logged activity: what, who, when, why."""
+    return await history_of(caller, id_of(activity_id, "logged"), logged=True)
+
+
+@router.post("/logged/{activity_id}/append", status_code=201)
+async def append_to_logged(activity_id: str, body: AppendBody, caller: Writer) -> Response:
+    """Add a note, an attachment, a correction or a retraction to a logged activity."""
+
+    async def write(tx: Transaction) -> Response:
+        references = await look_up(tx, caller)
+        held = await caller.lock(tx, id_of(activity_id, "logged"), logged=True)
+        caller.match(held)
+        addition = Append(id=uuid7(), at=caller.now, by=_me(caller, references.known), **body.model_dump())
+        kind = references.known.type_of(str(held.activity.type_id))
+        editable = kind is not None and kind.is_editable
+        decision = life.append(held, addition, caller.now, is_editable=editable)
+        if decision.outcome != "applied":
+            problems = [Problem(each.field, each.code, each.message) for each in decision.reasons]
+            raise Rejected("this cannot be added", problems, code=problems[0].code)
+        await recording.record(tx, [Entry(decision, addition.by, request_id=caller.request_id)])
+        return await _answer(tx, caller, held.activity.activity_id, references.known, status=201, added=addition)
+
+    return await caller.write(write)
+
+
+async def history_of(caller: Caller, activity_id: UUID, *, logged: bool) -> Response:
+    """Show every version of an activity."""
+    async with caller.database.transaction(caller.principal) as tx:
+        held = visible(await activities.find_activity(tx, caller.business_id, activity_id), activity_id, logged=logged)
+        rows = await activities.list_history(tx, caller.business_id, activity_id)
+    shown = shown_history(activities.decode(row["document"]) for row in rows)
+    return versioned(paged(caller.request, shown, len(shown), 1, len(shown)), held.activity.version)
+
+
+def refuse_logged(held: Held) -> None:
+    """Refuse a second log, and changes to what was logged. Raises Conflict."""
+    if held.activity.logged_at is not None:
+        link = f"/api/activities/logged/{held.activity.activity_id}"
+        raise Conflict(f"activity {held.activity.activity_id} is logged already", code="already_logged", link=link)
+
+
+async def _scheduled(tx: Transaction, caller: Caller, body: LogBody, references: References) -> Held | None:
+    if body.scheduled_activity_id is None:
+        return None
+    key = (caller.business_id, body.scheduled_activity_id)
+    held = (await activities.lock_activities(tx, [key])).get(key)
+    if held is None or held.activity.planned_at is None or held.activity.deleted_at is not None:
+        message = f"{body.scheduled_activity_id} is not a scheduled activity"
+        if held is not None and held.activity.deleted_at is None:
+            refuse_logged(held)
+        references.problems.append(Problem("scheduled_activity_id", "does_not_exist", message))
+        return None
+    return held
+
+
+def _told(caller: Caller, body: LogBody, references: References, kind: ActivityObject) -> Told:
+    content: dict[str, Any] = references.said(body, body.model_fields_set)
+    content = {name: value for name, value in content.items() if value not in (None, [])}
+    content |= {"type": kind.api_name, "type_id": kind.id, "type_name": kind.name}
+    links = references.links("related_objects", body.related_objects, kind, logging=True)
+    if links or body.scheduled_activity_id is None:
+        content["links"] = links
+    fields = references.fields(body.fields, kind)
+    if fields:
+        content["fields"] = fields
+    if body.occurred_at is not None:
+        content["occurred_at"] = body.occurred_at
+    me = _me(caller, references.known)
+    if me is not None:
+        content["actor"] = me
+    return Told(LOG, caller.now, caller.now, me, content)
+
+
+def _me(caller: Caller, known: Known) -> contract.Person | None:
+    return known.person_of(caller.principal.user_id)
+
+
+async def _answer(
+    tx: Transaction,
+    caller: Caller,
+    activity_id: UUID,
+    known: Known,
+    *,
+    status: int = 200,
+    added: contract.Append | None = None,
+) -> Response:
+    """Show a logged activity as it is now; after an append with the id of what was added."""
+    held = visible(await activities.find_activity(tx, caller.business_id, activity_id), activity_id, logged=True)
+    activity = held.activity
+    appends = await activities.list_appends(tx, caller.business_id, activity_id) if activity.appends_count else []
+    shown = shown_logged(activity, known.type_of(str(activity.type_id)), appends, caller.now)
+    if added is not None:
+        shown |= {"append_id": added.id, "kind": added.kind}
+    wrote = activity_id if status == 201 else None
+    return versioned(shown, activity.version, status, wrote)

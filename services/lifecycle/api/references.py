@@ -1,0 +1,142 @@
+"""What a request refers to is looked up: types, members, roles, records; what is unknown is named, all at once."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from libs.contracts import activity as contract
+from libs.contracts.activity_object import ActivityObject
+from libs.database import Transaction
+from libs.errors import NotFound, Problem
+from services.lifecycle import looking
+from services.lifecycle.api.bodies import Entity, FieldValue, PlanBody, Said
+from services.lifecycle.api.callers import Caller
+from services.lifecycle.domain import reports as rules
+from services.lifecycle.domain.held import Assignee, Link
+from services.lifecycle.domain.known import Known
+from services.lifecycle.domain.presets import record_object_of
+from services.lifecycle.store import records
+
+_TEXTS = ("notes", "subject", "summary", "location", "direction", "duration_min")
+
+
+class References:
+    """The references of one request, and what was found wrong with them."""
+
+    def __init__(self, caller: Caller, known: Known, live: dict[UUID, tuple[str, str, bool]]) -> None:
+        self.caller = caller
+        self.known = known
+        self.problems: list[Problem] = []
+        self._records = live
+
+    def type_of(self, body: PlanBody) -> ActivityObject | None:
+        """Find the type a schedule names: exactly one of id and name."""
+        given = [name for name in ("activity_object_id", "activity_object_name") if getattr(body, name) is not None]
+        if len(given) != 1:
+            message = "give exactly one of activity_object_id and activity_object_name"
+            self._add("activity_object_id" if not given else given[1], "exactly_one", message)
+            return None
+        text = str(getattr(body, given[0]))
+        kind = self.known.type_of(text)
+        for problem in rules.type_problems(kind, text, self.known):
+            self._add(given[0], problem.code, problem.message)
+        return kind
+
+    def said(self, body: Said, names: Iterable[str]) -> dict[str, Any]:
+        """Take over the plain fields of a body that are in `names`."""
+        content = {name: getattr(body, name) for name in _TEXTS if name in names}
+        if "mentions" in names:
+            content["mentions"] = body.mentions
+            for place, member_id in enumerate(body.mentions):
+                self._member(f"mentions.{place}", member_id)
+        return content
+
+    def assignee(self, body: PlanBody) -> contract.Assignee | None:
+        """Find who is to do it: a member or a role, not both."""
+        if body.employee_id is not None and body.role_id is not None:
+            self._add("role_id", "exclusive", "give employee_id or role_id, not both")
+        if body.employee_id is not None:
+            member = self._member("employee_id", body.employee_id)
+            return Assignee(member_id=body.employee_id, name=member)
+        if body.role_id is None:
+            return None
+        role = self.known.roles.get(body.role_id)
+        if role is None or not role.live:
+            self._add("role_id", "does_not_exist", f"{body.role_id} is not a role of this business")
+            return None
+        return Assignee(role_id=role.id, name=role.name)
+
+    def due(self, due: datetime | date | None, assignee: contract.Assignee | None) -> dict[str, Any]:
+        """Read a due: an instant, or a day that ends where its assignee is."""
+        if due is None or isinstance(due, datetime):
+            return {"due_at": due, "due_date": None}
+        return {"due_at": self.known.end_of(due, assignee), "due_date": due}
+
+    def links(
+        self, field: str, entities: Sequence[Entity], kind: ActivityObject | None, *, logging: bool
+    ) -> list[contract.Link]:
+        """Find the records that an activity is about."""
+        links = []
+        for place, entity in enumerate(entities):
+            name = record_object_of(self.caller.business_id, entity.object_text) or entity.object_text
+            links.append(Link(object=name, record_id=entity.entity_id, all=entity.all))
+            if (entity.entity_id is None) != entity.all:
+                message = "give a record's id, or all: true"
+                self._add(f"{field}.{place}.entity_id", "required" if not entity.all else "exclusive", message)
+            elif entity.entity_id is not None:
+                self._check_record(f"{field}.{place}.entity_id", name, entity.entity_id)
+        for problem in rules.link_problems(links, kind, self.known, logging=logging):
+            _, place_text, _ = problem.field.split(".")
+            self._add(f"{field}.{place_text}.custom_object", problem.code, problem.message)
+        return links
+
+    def fields(self, values: Sequence[FieldValue], kind: ActivityObject | None) -> dict[str, Any]:
+        """Take over values of the object's own fields, by their names."""
+        own = {
+            str(each.get(key)): str(each.get("name"))
+            for each in (kind.fields if kind else ())
+            for key in ("id", "name")
+        }
+        content = {}
+        for place, given in enumerate(values):
+            if given.id not in own:
+                message = f"{given.id!r} is not a field of {kind.api_name if kind else 'this object'!r}"
+                self._add(f"fields.{place}.id", "does_not_exist", message)
+            content[own.get(given.id, given.id)] = given.value
+        return content
+
+    def _member(self, field: str, member_id: UUID) -> str | None:
+        member = self.known.members.get(str(member_id))
+        if member is None or not member.live:
+            self._add(field, "does_not_exist", f"{member_id} is not a member of this business")
+            return None
+        return member.name
+
+    def _check_record(self, field: str, name: str, record_id: UUID) -> None:
+        found = self._records.get(record_id)
+        if found is None or found[0] != name or found[2]:
+            self._add(field, "does_not_exist", f"{record_id} is not a record of {name[:100]!r}")
+
+    def _add(self, field: str, code: str, message: str) -> None:
+        self.problems.append(Problem(field, code, message))
+
+
+async def look_up(
+    tx: Transaction, caller: Caller, members: Iterable[UUID | None] = (), entities: Sequence[Entity] = ()
+) -> References:
+    """Look up what a request names; `members` are ids of members or roles. The caller is looked up too."""
+    business_id = caller.business_id
+    ids = {each for each in (*members, caller.principal.user_id) if each is not None}
+    known = await looking.look_up(tx, [business_id], {(business_id, str(each)) for each in ids}, caller.now)
+    record_ids = [entity.entity_id for entity in entities if entity.entity_id is not None]
+    found = await records.list_records(tx, business_id, record_ids) if record_ids else {}
+    return References(caller, known[business_id], found)
+
+
+def object_in_path(known: Known, text: str) -> ActivityObject:
+    """Find the activity object that a path names by id or api_name. Raises NotFound."""
+    kind = known.type_of(text)
+    if kind is None:
+        raise NotFound(f"there is no activity object {text[:100]!r}")
+    return kind

@@ -1,0 +1,22 @@
+"""Wiring: what lifecycle serves, hears and does by itself."""
+
+from libs.contracts.directory import Business, Record
+from libs.contracts.report import ReportReceived
+from libs.service import Service
+from services.lifecycle import handlers, waits
+from services.lifecycle.api import logged, objects, planned, scheduled
+from services.lifecycle.settings import Settings
+
+MINUTE_S = 60.0
+
+
+def create(settings: Settings) -> Service:
+    """Make the service. Routers with fixed words come before those with an object's name in their place."""
+    service = Service("lifecycle", settings)
+    for router in (planned.router, scheduled.router, objects.router, logged.router, objects.detail):
+        service.serve(router, invalid_status=400)
+    service.on(ReportReceived, handlers.admit_activities)
+    service.on(Business, handlers.begin_businesses, latest=True)
+    service.on(Record, handlers.copy_records, latest=True)
+    service.every(MINUTE_S, waits.look_again)
+    return service
