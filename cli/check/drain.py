@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from libs.database import Database
 from libs.errors import ActivitiesError
-from libs.messaging import admin
+from libs.messaging import admin, outbox
 from libs.messaging.broker import BrokerSettings
 
 DRAIN_MAX_S = 60.0
@@ -64,12 +64,4 @@ async def _left(databases: Mapping[str, Database], groups: Sequence[Group], brok
 
 async def _unpublished(database: Database) -> int:
     async with database.work() as tx:
-        count: int = await tx.value(
-            """
-            select count(*) from outbox, outbox_cursor as cursor
-             where outbox.xid >= pg_snapshot_xmin(cursor.done) and not pg_visible_in_snapshot(outbox.xid, cursor.done)
-               and not coalesce(
-                   pg_visible_in_snapshot(outbox.xid, cursor.seen) and outbox.id <= cursor.after_id, false)
-            """
-        )
-    return count
+        return await outbox.unpublished(tx)

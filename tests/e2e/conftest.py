@@ -13,9 +13,9 @@ from tests.support.system import Business, Servers, System, running_servers
 async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
     """PostgreSQL and Kafka of the end-to-end tests."""
     directory: Path = tmp_path_factory.mktemp("servers")
-    for parent in (directory, *directory.parents):
-        if parent.name.startswith("pytest-"):
-            parent.chmod(0o755)
+    top = tmp_path_factory.getbasetemp().parent
+    for passed in (directory, directory.parent, top):  # the servers run as an account of their own
+        passed.chmod(0o755)
     async with running_servers(directory) as running:
         yield running
 
