@@ -1,7 +1,7 @@
 """Answers: JSON written by orjson, with the headers that carry versions."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -43,6 +43,8 @@ def if_match(request: Request) -> int | None:
 def _write(value: Any) -> Any:
     if isinstance(value, datetime):
         return instant_text(value)
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, UUID):  # a driver's own subclass
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot be answered as JSON")

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import structlog
-from fastapi import Response
 
 from libs.contracts.ids import uuid7
 from libs.errors import ActivitiesError, Rejected, TooLarge
@@ -71,7 +70,7 @@ class Edge:
         except Exception as error:
             log.exception("request failed", request_id=request_id, path=scope["path"], error=type(error).__name__)
             if status == 0:
-                await _failed(request_id)(scope, receive, answer)
+                await problems.failed(request_id)(scope, receive, answer)
         self._note(scope, status, time.perf_counter() - started)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
@@ -88,10 +87,6 @@ class Edge:
             request_id=state["request_id"],
             business_id=str(state["business_id"]) if "business_id" in state else None,
         )
-
-
-def _failed(request_id: str) -> Response:
-    return problems.problem(500, "internal", "the server failed; the request id finds it in the log", request_id)
 
 
 async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:

@@ -54,9 +54,18 @@ def install(app: FastAPI, invalid_status: Callable[[Request], int]) -> None:
         answer.headers.update(error.headers or {})
         return answer
 
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        return failed(request.state.request_id)
+
+    app.add_exception_handler(Exception, unforeseen)
     app.add_exception_handler(ActivitiesError, ours)
     app.add_exception_handler(RequestValidationError, unreadable)
     app.add_exception_handler(HTTPException, starlettes)
+
+
+def failed(request_id: str) -> Response:
+    """Answer for an error that nobody foresaw: nothing of the inside, but where to find it."""
+    return problem(500, "internal", "the server failed; the request id finds it in the log", request_id)
 
 
 def answer_to(error: ActivitiesError, request_id: str, invalid_status: int = 422) -> Response:
@@ -66,7 +75,7 @@ def answer_to(error: ActivitiesError, request_id: str, invalid_status: int = 422
         answer.headers["retry-after"] = str(error.retry_after_s)
         return answer
     if not isinstance(error, Rejected):
-        return problem(500, "internal", "the server failed; the request id finds it in the log", request_id)
+        return failed(request_id)
     status = invalid_status if error.status == 422 else error.status
     if error.problems:
         return _invalid(status, error.code, error.problems, request_id)

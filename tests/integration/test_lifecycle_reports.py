@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -25,8 +25,8 @@ RECEIVED = datetime(2026, 3, 1, 9, tzinfo=UTC)
 
 
 @pytest.fixture
-async def database(make_database: MakeDatabase) -> AsyncIterator[Database]:
-    yield await make_database("lifecycle")
+async def database(make_database: MakeDatabase) -> Database:
+    return await make_database("lifecycle")
 
 
 def report(business_id: UUID, action: str, ref: str, **given: Any) -> ReportReceived:
@@ -97,10 +97,12 @@ async def test_a_direct_log_is_one_version_and_one_event_for_both_topics(databas
 async def test_redelivered_batch_is_answered_again_and_changes_nothing(database: Database) -> None:
     tenant = await settle(database)
     batch = [
-        report(tenant.business_id, "schedule", "a", type="call"), report(tenant.business_id, "complete", "a"),
-        report(tenant.business_id, "log", "b", type="task"), report(tenant.business_id, "append", "c", text="later"),
+        report(tenant.business_id, "schedule", "a", type="call"),
+        report(tenant.business_id, "complete", "a"),
+        report(tenant.business_id, "log", "b", type="task"),
+        report(tenant.business_id, "append", "c", text="later"),
         report(tenant.business_id, "log", "d", type="nonsense"),
-    ]  # fmt: skip
+    ]
     await admit(database, *batch)
     versions, first = len(await events(database)), await answers(database)
     await admit(database, *batch, *batch)
@@ -218,7 +220,8 @@ FORBIDDEN = [
     "truncate history",
     "delete from activity_append",
     "update activity_append set document = ''",
-    "insert into activity select business_id, gen_random_uuid(), 2, type_id, heard, said, 0, null, null, created_at from activity",
+    """insert into activity
+       select business_id, gen_random_uuid(), 2, type_id, heard, said, 0, null, null, created_at from activity""",
 ]
 
 
@@ -227,9 +230,11 @@ FORBIDDEN = [
 async def test_what_was_logged_stays_against_direct_sql(database: Database, sql: str, role: str) -> None:
     tenant = await settle(database)
     await admit(
-        database, report(tenant.business_id, "schedule", "a", type="call"), report(tenant.business_id, "log", "a", type="call"),
+        database,
+        report(tenant.business_id, "schedule", "a", type="call"),
+        report(tenant.business_id, "log", "a", type="call"),
         report(tenant.business_id, "append", "a", text="more"),
-    )  # fmt: skip
+    )
     transaction = database.work() if role == "worker" else database.transaction(tenant)
     with pytest.raises(Exception, match=r"append-only|permission denied|activity [0-9a-f-]+:|violates check"):
         async with transaction as tx:

@@ -67,11 +67,16 @@ async def save_record(database: Database, tenant: Tenant, record_id: UUID) -> No
             tx,
             [
                 Record(
-                    business_id=tenant.business_id, id=record_id, version=1, object="contact", name="Grace",
-                    created_at=when, updated_at=when,
+                    business_id=tenant.business_id,
+                    id=record_id,
+                    version=1,
+                    object="contact",
+                    name="Grace",
+                    created_at=when,
+                    updated_at=when,
                 )
             ],
-        )  # fmt: skip
+        )
 
 
 async def test_an_activity_is_scheduled_read_changed_cancelled_restored_logged_and_added_to(world: World) -> None:
@@ -117,8 +122,16 @@ async def test_an_activity_is_scheduled_read_changed_cancelled_restored_logged_a
     assert shown.headers["etag"] == '"9"'
     history = (await world.call("GET", f"/logged/{identity}/history")).json()
     assert [each["type"].removeprefix("activity.") for each in history["results"]] == [
-        "created", "rescheduled", "updated", "rescheduled", "cancelled", "restored", "completed", "appended", "appended",
-    ]  # fmt: skip
+        "created",
+        "rescheduled",
+        "updated",
+        "rescheduled",
+        "cancelled",
+        "restored",
+        "completed",
+        "appended",
+        "appended",
+    ]
     assert history["results"][2]["changes"] == {"notes": {"before": "papers", "after": "more papers"}}
     assert history["results"][0]["by"]["name"] == "Ada"
     assert (await world.call("GET", f"/scheduled-activity/{identity}/history")).json() == history
@@ -142,8 +155,11 @@ async def test_a_second_log_is_refused_with_a_link_and_concurrent_ones_have_one_
     late = await world.log(scheduled_activity_id=identity)
     assert (late.json()["code"], late.json()["link"]) == ("already_logged", f"/api/activities/logged/{identity}")
     for method, path, body in (
-        ("PATCH", "", {"note": "x"}), ("PUT", "", {"note": "x"}), ("DELETE", "", None), ("POST", "/restore", None),
-    ):  # fmt: skip
+        ("PATCH", "", {"note": "x"}),
+        ("PUT", "", {"note": "x"}),
+        ("DELETE", "", None),
+        ("POST", "/restore", None),
+    ):
         assert (await world.call(method, f"/scheduled-activity/{identity}{path}", body)).status_code == 409
     assert await world.types() == [("activity.created", 1), ("activity.completed", 2)]
 
@@ -163,9 +179,12 @@ async def test_a_stale_version_is_refused_and_changes_nothing(world: World) -> N
     fresh = await world.call("PATCH", path, {"note": "one"}, if_match='"1"')
     assert fresh.status_code == 200
     for method, where, body in (
-        ("PATCH", path, {"note": "two"}), ("DELETE", path, None), ("PUT", path, {"note": "two"}),
-        ("POST", f"{path}/restore", None), ("POST", "/call/log-activity", {"related_objects": [], "scheduled_activity_id": identity}),
-    ):  # fmt: skip
+        ("PATCH", path, {"note": "two"}),
+        ("DELETE", path, None),
+        ("PUT", path, {"note": "two"}),
+        ("POST", f"{path}/restore", None),
+        ("POST", "/call/log-activity", {"related_objects": [], "scheduled_activity_id": identity}),
+    ):
         assert (await world.call(method, where, body, if_match='"1"')).status_code == 412
     assert (await world.call("GET", path)).headers["etag"] == '"2"'
     logged = await world.log(scheduled_activity_id=identity)
@@ -203,13 +222,17 @@ async def test_another_business_sees_and_changes_nothing(world: World) -> None:
     logged = (await world.log()).json()["id"]
     foreign = World(world.http, world.database, await settle(world.database), world.contact)
     for method, path, body in (
-        ("GET", f"/scheduled-activity/{identity}", None), ("PATCH", f"/scheduled-activity/{identity}", {"note": "x"}),
-        ("PUT", f"/scheduled-activity/{identity}", {}), ("DELETE", f"/scheduled-activity/{identity}", None),
+        ("GET", f"/scheduled-activity/{identity}", None),
+        ("PATCH", f"/scheduled-activity/{identity}", {"note": "x"}),
+        ("PUT", f"/scheduled-activity/{identity}", {}),
+        ("DELETE", f"/scheduled-activity/{identity}", None),
         ("PATCH", f"/scheduled-activity/{identity}/notes", {"note": "x"}),
-        ("POST", f"/scheduled-activity/{identity}/restore", None), ("GET", f"/scheduled-activity/{identity}/history", None),
-        ("GET", f"/logged/{logged}", None), ("GET", f"/logged/{logged}/history", None),
+        ("POST", f"/scheduled-activity/{identity}/restore", None),
+        ("GET", f"/scheduled-activity/{identity}/history", None),
+        ("GET", f"/logged/{logged}", None),
+        ("GET", f"/logged/{logged}/history", None),
         ("POST", f"/logged/{logged}/append", {"kind": "note", "text": "x"}),
-    ):  # fmt: skip
+    ):
         other = await foreign.call(method, path, body)
         missing = await foreign.call(method, path.replace(identity, str(uuid7())).replace(logged, str(uuid7())), body)
         assert (other.status_code, other.json()["code"]) == (404, "not_found"), path
@@ -219,8 +242,9 @@ async def test_another_business_sees_and_changes_nothing(world: World) -> None:
     )
     assert stolen.status_code == 400
     assert {(each["field"], each["code"]) for each in stolen.json()["errors"]} == {
-        ("scheduled_activity_id", "does_not_exist"), ("related_objects.0.entity_id", "does_not_exist"),
-    }  # fmt: skip
+        ("scheduled_activity_id", "does_not_exist"),
+        ("related_objects.0.entity_id", "does_not_exist"),
+    }
     assert (await foreign.call("GET", "/scheduled-activity")).json()["count"] == 0
     assert len(await world.types()) == 2
 
@@ -240,11 +264,26 @@ BAD = [
     ({"activity_object_name": "call", "note": "x" * 50_001}, "note"),
     ({"activity_object_name": "call", "wrong": 1}, "wrong"),
     ({"activity_object_name": ["call"]}, "activity_object_name"),
-    ({"activity_object_name": "call", "associated_entities": [{"custom_object": "planet", "all": True}]}, "associated_entities.0.custom_object"),
-    ({"activity_object_name": "call", "associated_entities": [{"custom_object": "contact"}]}, "associated_entities.0.entity_id"),
-    ({"activity_object_name": "call", "associated_entities": [{"custom_object": "contact", "entity_id": str(uuid7())}]}, "associated_entities.0.entity_id"),
-    ({"activity_object_name": "call", "notifications": [{"type": "email", "time_amount": -1, "time_unit": "hours"}]}, "notifications.0.time_amount"),
-]  # fmt: skip
+    (
+        {"activity_object_name": "call", "associated_entities": [{"custom_object": "planet", "all": True}]},
+        "associated_entities.0.custom_object",
+    ),
+    (
+        {"activity_object_name": "call", "associated_entities": [{"custom_object": "contact"}]},
+        "associated_entities.0.entity_id",
+    ),
+    (
+        {
+            "activity_object_name": "call",
+            "associated_entities": [{"custom_object": "contact", "entity_id": str(uuid7())}],
+        },
+        "associated_entities.0.entity_id",
+    ),
+    (
+        {"activity_object_name": "call", "notifications": [{"type": "email", "time_amount": -1, "time_unit": "hours"}]},
+        "notifications.0.time_amount",
+    ),
+]
 
 
 @pytest.mark.parametrize(("body", "field"), BAD)
@@ -266,20 +305,28 @@ async def test_all_problems_of_a_request_are_named_at_once(world: World) -> None
 async def test_bad_logs_and_appends_are_refused(world: World) -> None:
     contact = {"custom_object": "contact", "entity_id": str(world.contact)}
     for object_name, body, status in (
-        ("call", {}, 400), ("nonsense", {"related_objects": []}, 404), ("call", {"related_objects": [contact, contact]}, 400),
+        ("call", {}, 400),
+        ("nonsense", {"related_objects": []}, 404),
+        ("call", {"related_objects": [contact, contact]}, 400),
         ("call", {"related_objects": [], "fields": [{"id": "none", "value": 1}]}, 400),
         ("call", {"related_objects": [], "occurred_at": "yesterday"}, 400),
         ("call", {"related_objects": [], "scheduled_activity_id": str(uuid7())}, 400),
-    ):  # fmt: skip
+    ):
         assert (await world.call("POST", f"/{object_name}/log-activity", body)).status_code == status
     scheduled = (await world.schedule())["id"]
     other = await world.log("email", scheduled_activity_id=scheduled)
     assert other.json()["errors"][0]["code"] == "other_type"
     logged = (await world.log()).json()["id"]
     for body in (
-        {}, {"kind": "note"}, {"kind": "attachment"}, {"kind": "attachment", "url": "javascript:alert(1)"}, {"kind": "poem"},
-        {"kind": "correction", "fields": {"a": 1}}, {"kind": "correction"}, {"kind": "note", "text": "x", "fields": {"a": 1}},
-    ):  # fmt: skip
+        {},
+        {"kind": "note"},
+        {"kind": "attachment"},
+        {"kind": "attachment", "url": "javascript:alert(1)"},
+        {"kind": "poem"},
+        {"kind": "correction", "fields": {"a": 1}},
+        {"kind": "correction"},
+        {"kind": "note", "text": "x", "fields": {"a": 1}},
+    ):
         assert (await world.call("POST", f"/logged/{logged}/append", body)).status_code == 400
     assert (await world.call("POST", f"/logged/{scheduled}/append", {"kind": "note", "text": "x"})).status_code == 404
     assert len(await world.types()) == 2
@@ -313,14 +360,23 @@ async def test_scheduled_activities_are_listed_by_every_filter(world: World) -> 
     await world.call("DELETE", f"/scheduled-activity/{cancelled['id']}")
     names = {past["id"]: "past", soon["id"]: "soon", undated["id"]: "undated", done["id"]: "done"}
     for query, expected in (
-        ("", ["past", "soon", "done", "undated"]), ("?ordering=-due_datetime", ["done", "soon", "past", "undated"]),
-        ("?ordering=-created&page_size=2", ["done", "undated"]), ("?page=2&page_size=3", ["undated"]),
-        ("?overdue=true", ["past"]), ("?overdue=false", ["soon", "done", "undated"]), ("?completed=true", ["done"]),
-        ("?completed=false&ordering=created", ["past", "soon", "undated"]), ("?search=%C3%84PFEL%20100%25", ["past"]),
-        ("?search=%25", ["past"]), ("?activity_name=email", ["soon"]), ("?from_date=2030-01-01&to_date=2030-01-01", ["soon"]),
+        ("", ["past", "soon", "done", "undated"]),
+        ("?ordering=-due_datetime", ["done", "soon", "past", "undated"]),
+        ("?ordering=-created&page_size=2", ["done", "undated"]),
+        ("?page=2&page_size=3", ["undated"]),
+        ("?overdue=true", ["past"]),
+        ("?overdue=false", ["soon", "done", "undated"]),
+        ("?completed=true", ["done"]),
+        ("?completed=false&ordering=created", ["past", "soon", "undated"]),
+        ("?search=%C3%84PFEL%20100%25", ["past"]),
+        ("?search=%25", ["past"]),
+        ("?activity_name=email", ["soon"]),
+        ("?from_date=2030-01-01&to_date=2030-01-01", ["soon"]),
         ("?from_date=2030-01-01T10:00:00Z&to_date=2030-01-01T10:00:00Z", ["soon"]),
-        ("?assigned_to_me=true&overdue=true", ["past"]), (f"?employee_ids={uuid7()}", []), (f"?role_ids={uuid7()}", []),
-    ):  # fmt: skip
+        ("?assigned_to_me=true&overdue=true", ["past"]),
+        (f"?employee_ids={uuid7()}", []),
+        (f"?role_ids={uuid7()}", []),
+    ):
         answer = await world.call("GET", f"/scheduled-activity{query}")
         assert answer.status_code == 200, answer.text
         assert [names[each["id"]] for each in answer.json()["results"]] == expected, query

@@ -72,18 +72,34 @@ def compared(held: Held | None) -> Any:
 
 FULL = [
     report(
-        "schedule", 1, type="call", due_date=date(2026, 3, 29), summary="plan", subject="plan", assignee="ada@example.org",
-        location="plan", metadata={"from": "plan"}, links=[Link(object="contact", external_ref="c")], actor="Grace",
+        "schedule",
+        1,
+        type="call",
+        due_date=date(2026, 3, 29),
+        summary="plan",
+        subject="plan",
+        assignee="ada@example.org",
+        location="plan",
+        metadata={"from": "plan"},
+        links=[Link(object="contact", external_ref="c")],
+        actor="Grace",
     ),
     report(
-        "complete", 2, type="meeting", summary="complete", occurred_at=BEGIN, location="complete", actor="Bob",
-        fields={"a": 1}, notes="complete",
+        "complete",
+        2,
+        type="meeting",
+        summary="complete",
+        occurred_at=BEGIN,
+        location="complete",
+        actor="Bob",
+        fields={"a": 1},
+        notes="complete",
     ),
     report("log", 3, type="task", summary="log", duration_min=0, fields={"b": 2}, due_at=BEGIN, actor="Cy"),
     report("cancel", 4),
     report("append", 5, text="late"),
     report("append", 6, kind="retraction"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

@@ -103,10 +103,10 @@ def _may_arrive(error: Rejected) -> bool:
     return any(each.code == "does_not_exist" and each.field.startswith(COPIED) for each in error.problems)
 
 
-def _make(scope: str) -> Callable[..., Caller]:
+def _make(scope: str) -> Callable[..., Awaitable[Caller]]:
     principal_with_scope = may(scope, named=True)
 
-    def caller(
+    async def caller(
         request: Request, database: DatabaseDep, principal: Annotated[Principal, Depends(principal_with_scope)]
     ) -> Caller:
         return Caller(principal, request, database, now())

@@ -49,7 +49,7 @@ async def log_activity(object: str, body: LogBody, caller: Writer) -> Response: 
         assert decision.held is not None
         if held is not None:
             await caller.retry_waiting(tx, decision.held)
-        return await _answer(tx, caller, decision.held.activity.activity_id, references.known, status=201)
+        return await _answer(tx, caller, decision.held.activity.activity_id, references.known, wrote=True)
 
     return await caller.write(write)
 
@@ -84,7 +84,7 @@ async def append_to_logged(activity_id: str, body: AppendBody, caller: Writer) -
             problems = [Problem(each.field, each.code, each.message) for each in decision.reasons]
             raise Rejected("this cannot be added", problems, code=problems[0].code)
         await recording.record(tx, [Entry(decision, addition.by, request_id=caller.request_id)])
-        return await _answer(tx, caller, held.activity.activity_id, references.known, status=201, added=addition)
+        return await _answer(tx, caller, held.activity.activity_id, references.known, addition)
 
     return await caller.write(write)
 
@@ -142,20 +142,15 @@ def _me(caller: Caller, known: Known) -> contract.Person | None:
 
 
 async def _answer(
-    tx: Transaction,
-    caller: Caller,
-    activity_id: UUID,
-    known: Known,
-    *,
-    status: int = 200,
-    added: contract.Append | None = None,
+    tx: Transaction, caller: Caller, activity_id: UUID, known: Known, wrote: contract.Append | bool = False
 ) -> Response:
-    """Show a logged activity as it is now; after an append with the id of what was added."""
+    """Show a logged activity as it is now; after a write as made (201), after an append with what was added."""
     held = visible(await activities.find_activity(tx, caller.business_id, activity_id), activity_id, logged=True)
     activity = held.activity
     appends = await activities.list_appends(tx, caller.business_id, activity_id) if activity.appends_count else []
     shown = shown_logged(activity, known.type_of(str(activity.type_id)), appends, caller.now)
-    if added is not None:
-        shown |= {"append_id": added.id, "kind": added.kind}
-    wrote = activity_id if status == 201 else None
-    return versioned(shown, activity.version, status, wrote)
+    if not wrote:
+        return versioned(shown, activity.version)
+    if isinstance(wrote, contract.Append):
+        shown |= {"append_id": wrote.id, "kind": wrote.kind}
+    return versioned(shown, activity.version, 201, activity_id)

@@ -161,7 +161,7 @@ def _content(body: PlanBody, references: References, names: set[str], held: Held
     content = references.said(body, names)
     if names & {"employee_id", "role_id"}:
         content["assignee"] = references.assignee(body)
-    assignee = content["assignee"] if "assignee" in content else held.activity.assignee if held else None
+    assignee = content.get("assignee", held.activity.assignee if held else None)
     if "due_datetime" in names:
         content |= references.due(body.due_datetime, assignee)
     elif "assignee" in content and held is not None and held.activity.due_date is not None:

@@ -8,7 +8,7 @@ from libs.contracts import activity as contract
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.ids import record_id_of
 from libs.contracts.report import Reason as ReasonShape
-from libs.contracts.report import ReportReceived
+from libs.contracts.report import ReportBody, ReportReceived
 from services.lifecycle.domain import life
 from services.lifecycle.domain.held import (
     COMPLETE,
@@ -29,7 +29,7 @@ from services.lifecycle.domain.presets import RECORD_OBJECTS, record_object_of
 
 RANKS = {"schedule": PLAN, "complete": COMPLETE, "log": LOG}
 _AS_IT_IS = (
-    "duration_min", "subject", "summary", "notes", "direction", "location", "fields", "attachments", "first_message",
+    "subject", "summary", "notes", "direction", "location", "fields", "attachments", "first_message",
     "metadata",
 )  # fmt: skip
 _SOURCE_KINDS: dict[str, contract.SourceKind] = {
@@ -88,8 +88,8 @@ def content_of(report: ReportReceived, known: Known, kind: ActivityObject | None
     """Take over what a report gives, references resolved; what it leaves out is left out."""
     body = report.report
     content: dict[str, Any] = {name: value for name in _AS_IT_IS if (value := getattr(body, name))}
-    if body.duration_min == 0:
-        content["duration_min"] = 0
+    if body.duration_min is not None:
+        content["duration_min"] = body.duration_min
     if kind is not None:
         content["type"], content["type_id"], content["type_name"] = kind.api_name, kind.id, kind.name
     if body.actor is not None:
@@ -100,14 +100,18 @@ def content_of(report: ReportReceived, known: Known, kind: ActivityObject | None
         content["participants"] = [known.person(text) for text in body.participants]
     if body.links:
         content["links"] = [_link_of(report, link) for link in body.links]
+    return content | _times_of(body, known, content.get("assignee"))
+
+
+def _times_of(body: ReportBody, known: Known, assignee: contract.Assignee | None) -> dict[str, Any]:
+    times: dict[str, Any] = {}
     if body.occurred_at is not None and body.action != "schedule":
-        content["occurred_at"] = body.occurred_at
+        times["occurred_at"] = body.occurred_at
     if body.due_date is not None:
-        content["due_date"] = body.due_date
-        content["due_at"] = known.end_of(body.due_date, content.get("assignee"))
+        times |= {"due_date": body.due_date, "due_at": known.end_of(body.due_date, assignee)}
     elif body.due_at is not None:
-        content["due_at"], content["due_date"] = body.due_at, None
-    return content
+        times |= {"due_date": None, "due_at": body.due_at}
+    return times
 
 
 def type_problems(kind: ActivityObject | None, text: str, known: Known) -> list[ReasonShape]:

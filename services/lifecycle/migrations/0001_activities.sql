@@ -85,7 +85,7 @@ create table waiting (
     document bytea not null,
     primary key (business_id, activity_id, receipt_id)
 );
-select walls('waiting', 'select, delete', 'select, insert, update, delete');
+select walls('waiting', 'select, update, delete', 'select, insert, update, delete');
 
 -- A copy of what records there are, so that a reference to none can be refused.
 create table record (

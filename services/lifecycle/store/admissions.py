@@ -73,7 +73,8 @@ async def finish_admissions(tx: Transaction, admissions: Sequence[Admission]) ->
         raise Unavailable("some of these reports were answered by somebody else just now")
     await tx.execute(
         """
-        delete from waiting w using unnest($1::uuid[], $2::uuid[], $3::uuid[]) as done (business_id, receipt_id, activity_id)
+        delete from waiting w
+        using unnest($1::uuid[], $2::uuid[], $3::uuid[]) as done (business_id, receipt_id, activity_id)
         where w.business_id = done.business_id and w.activity_id = done.activity_id and w.receipt_id = done.receipt_id
         """,
         *_columns(admissions)[:3],

@@ -11,7 +11,7 @@ Granularity = Literal["day", "week", "month"]
 DAY = timedelta(days=1)
 
 FIRST_DAY = date(1980, 1, 1)
-"""Since then every zone's offset is a multiple of 15 minutes (Kiritimati was the last, in 1979); roll-ups rely on it."""
+"""Since then every zone's offset is a multiple of 15 minutes (Kiritimati came last, in 1979); roll-ups rely on it."""
 LAST_DAY = date(2199, 12, 31)
 RANGE_MAX_DAYS: dict[Granularity, int] = {"day": 1_100, "week": 3_700, "month": 3_700}
 
