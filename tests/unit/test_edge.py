@@ -20,7 +20,7 @@ class Note(Body):
     count: int = Field(0, ge=0)
 
 
-def allowed() -> None:
+async def allowed() -> None:
     """Stand for a permission."""
 
 
