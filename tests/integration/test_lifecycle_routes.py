@@ -437,3 +437,16 @@ async def test_every_event_decodes_as_the_contract_and_round_trips(world: World)
     await world.log(notes="y", mentions=[str(world.tenant.user_id)])
     for _, event in await events(world.database):
         assert ActivityEvent.model_validate_json(event.model_dump_json()) == event
+
+
+async def test_what_is_set_when_scheduling_is_refused_in_a_change(world: World) -> None:
+    path = f"/scheduled-activity/{(await world.schedule())['id']}"
+    body = {"activity_object_name": "email", "original_due_datetime": "2031-01-01T00:00:00Z", "note": "x"}
+    for method in ("PUT", "PATCH"):
+        answer = await world.call(method, path, body)
+        assert {(each["field"], each["code"]) for each in answer.json()["errors"]} == {
+            ("activity_object_name", "create_only"), ("original_due_datetime", "create_only"),
+        }  # fmt: skip
+    body = {"activity_object_name": "call", "original_due_datetime": DUE, "due_datetime": DUE}
+    same = await world.call("PUT", path, body)
+    assert same.status_code == 200

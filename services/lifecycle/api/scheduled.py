@@ -127,7 +127,7 @@ async def _change(caller: Caller, activity_id: str, body: PlanBody, names: set[s
         assignee = held.activity.assignee
         beside = [assignee.member_id if assignee is not None else None]
         references = await look_up(tx, caller, [*_people(body), *beside], body.associated_entities)
-        _check_type(body, held, references)
+        _check_create_only(body, held, references)
         content = _content(body, references, names, held)
         refuse(references.problems)
         caller.match(held)
@@ -145,7 +145,10 @@ def _people(body: PlanBody) -> list[UUID | None]:
     return [body.employee_id, body.role_id, *body.mentions]
 
 
-def _check_type(body: PlanBody, held: Held, references: References) -> None:
+def _check_create_only(body: PlanBody, held: Held, references: References) -> None:
+    if body.original_due_datetime not in (None, held.activity.original_due_at):
+        message = "is set when an activity is scheduled; change due_datetime"
+        references.problems.append(Problem("original_due_datetime", "create_only", message))
     if body.activity_object_id is None and body.activity_object_name is None:
         return
     if body.activity_object_id not in (None, held.activity.type_id) or body.activity_object_name not in (
