@@ -38,7 +38,7 @@ class Wanted:
     wait_s: float = WAIT_DEFAULT_S
 
 
-def read_wanted(request: Request) -> Wanted:
+async def read_wanted(request: Request) -> Wanted:
     """Read `min_version` (repeatable) and `Prefer: wait=`; a longer wait than 30 s is cut to 30 s. Raises Rejected."""
     texts = request.query_params.getlist("min_version")
     if len(texts) > WANTED_MAX:

@@ -1,5 +1,6 @@
 """A service's HTTP application: its routers, each route with a declared permission, errors as problem details."""
 
+from inspect import iscoroutinefunction
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -10,13 +11,17 @@ from libs.database import Database
 from libs.service import problems
 
 
-def _database(request: Request) -> Database:
+async def _database(request: Request) -> Database:
     database: Database = request.app.state.database
     return database
 
 
 DatabaseDep = Annotated[Database, Depends(_database)]
 """The database of the service whose route this is."""
+
+
+class SlowDependency(Exception):
+    """A dependency is not `async`: each request would wait for a thread, up to 5 ms while the loop is busy."""
 
 
 class UndeclaredPermission(Exception):
@@ -26,7 +31,7 @@ class UndeclaredPermission(Exception):
 def make_app(title: str, routers: list[tuple[APIRouter, int]]) -> FastAPI:
     """Make the application of a service. `routers` come with the status of an invalid request: 400 or 422.
 
-    Raises UndeclaredPermission.
+    Raises UndeclaredPermission, SlowDependency.
     """
     app = FastAPI(title=title, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     statuses: dict[str, int] = {}
@@ -35,6 +40,7 @@ def make_app(title: str, routers: list[tuple[APIRouter, int]]) -> FastAPI:
             if not isinstance(route, APIRoute):
                 raise UndeclaredPermission(f"{route!r} hides its routes: serve each router by itself")
             _must_declare(route)
+            _must_not_use_threads(route)
             statuses[route.path] = invalid_status
         app.include_router(router)
     problems.install(app, lambda request: statuses.get(getattr(request.scope.get("route"), "path", ""), 422))
@@ -44,6 +50,12 @@ def make_app(title: str, routers: list[tuple[APIRouter, int]]) -> FastAPI:
 def _must_declare(route: APIRoute) -> None:
     if not any(hasattr(call, "scope") for call in _calls(route.dependant)):
         raise UndeclaredPermission(f"{route.methods} {route.path} declares no permission: add Depends(may(…))")
+
+
+def _must_not_use_threads(route: APIRoute) -> None:
+    for call in _calls(route.dependant):
+        if not iscoroutinefunction(call):
+            raise SlowDependency(f"{route.path}: {call!r} is not async and would run in a thread")
 
 
 def _calls(dependant: Dependant) -> list[Any]:

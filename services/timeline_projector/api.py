@@ -58,7 +58,7 @@ def make_router(reference_wait_max_s: float) -> APIRouter:
 
     @router.get("/api/timeline/{object_name}/{record_id}")
     async def show_timeline(
-        place: Annotated[Place, Depends()],
+        place: Annotated[Place, Depends(_place)],
         query: Annotated[TimelineQuery, Query()],
         wanted: Annotated[Wanted, Depends(read_wanted)],
         database: DatabaseDep,
@@ -86,6 +86,10 @@ def make_router(reference_wait_max_s: float) -> APIRouter:
 
     router.add_api_route("/api/timeline/badges", count_badges, methods=["POST"])
     return router
+
+
+async def _place(object_name: str, record_id: UUID) -> Place:
+    return Place(object_name, record_id)
 
 
 async def count_badges(

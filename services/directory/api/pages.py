@@ -41,7 +41,7 @@ class PageQuery:
             raise Rejected(f"cursor {message}", [Problem("cursor", "cursor_invalid", message)]) from None
 
 
-def _page_query(
+async def _page_query(
     limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = LIMIT_DEFAULT, cursor: Annotated[str | None, Query()] = None
 ) -> PageQuery:
     return PageQuery(limit, cursor)

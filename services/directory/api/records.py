@@ -41,7 +41,7 @@ class Filter:
     has_activities: bool | None
 
 
-def _filter(
+async def _filter(
     object_name: Object,
     search: Annotated[Search | None, Query()] = None,
     has_activities: Annotated[bool | None, Query()] = None,
@@ -62,7 +62,7 @@ class Write:
     database: Database
 
 
-def _write(object_name: Object, principal: Writer, request: Request, database: DatabaseDep) -> Write:
+async def _write(object_name: Object, principal: Writer, request: Request, database: DatabaseDep) -> Write:
     return Write(principal, Place(principal.business_id, object_name), request, database)
 
 

@@ -20,7 +20,7 @@ Reader = Annotated[Principal, Depends(may("webhooks.read"))]
 Status = Literal["pending", "delivered", "exhausted", "parked", "cancelled"]
 
 
-def wanted_deliveries(endpoint_id: UUID | None = None, status: Status | None = None) -> DeliveryFilter:
+async def wanted_deliveries(endpoint_id: UUID | None = None, status: Status | None = None) -> DeliveryFilter:
     """Read the filter of a list."""
     return DeliveryFilter(endpoint_id, status)
 
