@@ -3,11 +3,16 @@
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
 
 from libs.messaging.broker import Record
+
+COMMIT_S = 0.25
+"""Offsets follow at most so often: they are bookmarks, and a commit costs as much as handling a small batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,16 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self._unchecked = True
         self._checking = asyncio.Lock()
         self._handled_ms = 0
+        self._pending: dict[TopicPartition, int] = {}
+        self._committing = asyncio.Lock()
+        self._committed_at = 0.0
         self._positions: dict[TopicPartition, int] = {}
 
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Expect to check again."""
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Commit what is handled, for the next owner; expect to check again."""
         self._unchecked = True
+        with suppress(KafkaError, OSError):
+            await self.commit()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Keep stopped what is stopped."""
@@ -64,8 +74,11 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
                         "dropped by retention before they were handled; rebuild this service"
                     )
 
-    async def acknowledge(self, records: Sequence[Record]) -> None:
-        """Commit the offsets behind these records, as far as their partitions are ours and not stopped."""
+    async def acknowledge(self, records: Sequence[Record], *, at_once: bool = False) -> None:
+        """Note the offsets behind these records, as far as their partitions are ours and not stopped.
+
+        Committed are they `at_once` or when the last commit is long enough ago, else with those of a later batch.
+        """
         consumer = self._held()
         assigned = consumer.assignment()
         offsets: dict[TopicPartition, int] = {}
@@ -78,9 +91,29 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             elif stop.offset > first:
                 offsets[partition] = stop.offset
         self._positions.update(offsets)
-        if offsets:
-            await consumer.commit(offsets)
+        self._pending.update(offsets)
         self._handled_ms = max(record.timestamp for record in records)
+        if at_once or time.monotonic() - self._committed_at >= COMMIT_S:
+            await self.commit()
+
+    async def commit(self) -> None:
+        """Let Kafka's offsets follow, for the partitions that are still ours. Raises KafkaError, OSError."""
+        async with self._committing:
+            consumer = self.consumer
+            if consumer is None:
+                self._pending.clear()
+                return
+            assigned = consumer.assignment()
+            offsets = {partition: offset for partition, offset in self._pending.items() if partition in assigned}
+            self._pending.clear()
+            if not offsets:
+                return
+            self._committed_at = time.monotonic()
+            try:
+                await consumer.commit(offsets)
+            except BaseException:
+                self._pending = offsets | self._pending
+                raise
 
     def put_back(self, records: Sequence[Record]) -> None:
         """Go back to the first of these records in each partition that is still ours."""

@@ -9,6 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 from aiokafka import TopicPartition
@@ -16,7 +17,7 @@ from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
 from libs import failpoints
-from libs.database import Database
+from libs.database import Database, Transaction
 from libs.errors import Rejected, Unavailable
 from libs.messaging import dead_letters, metrics
 from libs.messaging.assignment import Assignment, spans
@@ -54,6 +55,7 @@ class Consumer:
         self._settings = broker
         self._group = group
         self._reader = Reader(subscriptions)
+        self._told_of_aside = [each for each in subscriptions if each.on_set_aside is not None]
         self._floods = Floods()
         self._assignment = Assignment()
         self._broker: KafkaBroker | None = None
@@ -127,6 +129,7 @@ class Consumer:
         while not self._stopping.is_set():
             if self._assignment.assigned:
                 await self._assignment.check()
+                await self._assignment.commit()
             consumer = self._assignment.consumer
             if isinstance(consumer, PatientConsumer) and consumer.broken:
                 self._disconnected = consumer.broken
@@ -137,6 +140,8 @@ class Consumer:
     async def _disconnect(self) -> None:
         broker, self._broker = self._broker, None
         if broker is not None:
+            with suppress(KafkaError, OSError):
+                await self._assignment.commit()
             await broker.stop()
         self._assignment.consumer = None
         self._assignment.assigned = False
@@ -165,7 +170,7 @@ class Consumer:
 
     async def _acknowledge(self, records: Batch) -> None:
         failpoints.reach(f"{self._service}.acknowledge.before")
-        await self._assignment.acknowledge(records)
+        await self._assignment.acknowledge(records, at_once=self._stopping.is_set())
         failpoints.reach(f"{self._service}.acknowledge.after")
         failpoints.reach(f"{self._service}.acknowledge.reported")
 
@@ -222,7 +227,7 @@ class Consumer:
         async with self._database.work() as tx:
             for subscription, events in reading.events:
                 await subscription.handler(tx, events)
-            await dead_letters.set_aside(tx, self._service, self._group, reading.poison)
+            await self._set_aside(tx, reading.poison)
         self._tell(reading.poison)
 
     async def _judge(self, record: Record, error: Exception) -> None:
@@ -239,9 +244,16 @@ class Consumer:
             return
         poison = [Poison(record, reason)]
         async with self._database.work() as tx:
-            await dead_letters.set_aside(tx, self._service, self._group, poison)
+            await self._set_aside(tx, poison)
             await dead_letters.forget_attempts(tx, self._group, record)
         self._tell(poison)
+
+    async def _set_aside(self, tx: Transaction, poison: Sequence[Poison]) -> None:
+        await dead_letters.set_aside(tx, self._service, self._group, poison)
+        for item in poison:
+            for subscription in self._told_of_aside:
+                if subscription.on_set_aside is not None and item.record.topic in subscription.topics:
+                    await subscription.on_set_aside(tx, item.record)
 
     def _stop(self, record: Record, reason: str) -> None:
         self._assignment.stop(record, reason)

@@ -1,7 +1,7 @@
 """The relay: takes events out of the outbox and publishes them, in order, at least once.
 
 The cursor moves after the broker's acknowledgement, on the connection that holds the lock: a relay that has lost the
-one has lost the other. Killed in between, it publishes the chunk again.
+one has lost the other. Killed before it is stored, it publishes the chunks of the last 50 ms again.
 """
 
 import asyncio
@@ -21,8 +21,9 @@ from libs.messaging.windows import Windows
 
 LOCK_KEY = 4_713_000_002
 GATHER_ROWS = 50
-GATHER_S = 0.010
-"""Unless a read brings 50 rows, the next one begins 10 ms later: small batches make consumers 40 times dearer."""
+GATHER_S = 0.020
+"""Unless a read brings 50 rows, the next begins 20 ms after it: small batches make consumers 40 times dearer. Events that
+have waited here once come in groups to the next relay and do not wait there again."""
 POLL_S = 0.020
 POLL_MAX_S = 1.0
 RETRY_MAX_S = 5.0
@@ -125,6 +126,7 @@ class Relay:
             await windows.advance(rows[-1]["id"])
             self._backlog.published(sum(len(row["value"] or b"") for row in rows))
         else:
+            await windows.store()
             self._behind_since = None
         self._trouble.pop("broker", None)
         return len(rows)

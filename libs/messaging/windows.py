@@ -6,6 +6,7 @@ the same window or an earlier one, and in the same one 5 has the lower `id`. A t
 back. (A window of `lo <= xid < xmin` would: and an open transaction between the xids of 6 and 5 puts 6 first.)
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ CHUNK_ROWS = 2_000
 """How many rows are read, published and left behind at once."""
 PAGE_ROWS = 50_000
 """After an outage a window may hold millions of rows: their places are sorted by pages of this many."""
+
+CURSOR_S = 0.05
+"""The cursor is stored at most so often: a relay that dies publishes again what it has published since."""
 
 _COLUMNS = "o.id, o.types, o.topic, o.key, o.value, o.version, o.event_id, o.header_names, o.header_values"
 
@@ -56,6 +60,8 @@ class Windows:
         self._after_id = 0
         self._places: Sequence[Record] = ()
         self._whole = True
+        self._unstored = False
+        self._stored_at = 0.0
 
     @property
     def place(self) -> tuple[str, int]:
@@ -95,12 +101,22 @@ class Windows:
                 return []
 
     async def advance(self, last_id: int) -> None:
-        """Leave everything up to `last_id` behind."""
-        if self._whole and self._seen is not None:
+        """Leave everything up to `last_id` behind; stored at once within a long window, else if not done just now."""
+        whole = self._whole
+        if whole and self._seen is not None:
             self._begin(self._seen)
         else:
             self._after_id = last_id
             self._places = [place for place in self._places if place["id"] > last_id]
+        self._unstored = True
+        if not whole or time.monotonic() - self._stored_at >= CURSOR_S:
+            await self.store()
+
+    async def store(self) -> None:
+        """Store the cursor, unless it is."""
+        if not self._unstored:
+            return
+        self._unstored, self._stored_at = False, time.monotonic()
         await self._connection.execute(
             "update outbox_cursor set done = $1::text::pg_snapshot, seen = $2::text::pg_snapshot, after_id = $3",
             self._done,
