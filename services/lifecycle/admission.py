@@ -9,6 +9,7 @@ import msgspec
 
 from libs.contracts.decoding import struct_of
 from libs.contracts.ids import key_of
+from libs.contracts.report import Reason as ReasonShape
 from libs.contracts.report import ReportAnswered as AnswerShape
 from libs.contracts.report import ReportReceived
 from libs.database import Transaction
@@ -23,6 +24,21 @@ from services.lifecycle.store.admissions import Admission, Key
 
 ReportAnswered = struct_of(AnswerShape)
 _encode = msgspec.json.Encoder().encode
+
+
+SET_ASIDE = ReasonShape(
+    field="report",
+    code="set_aside",
+    message="could not be handled; it is kept with the dead letters of lifecycle, and the operator can replay it",
+)
+
+
+class Receipt(NamedTuple):
+    """Names a report that may not be readable."""
+
+    business_id: UUID
+    receipt_id: UUID
+    activity_id: UUID
 
 
 class Answer(NamedTuple):
@@ -44,7 +60,7 @@ async def admit(tx: Transaction, arrived: Sequence[ReportReceived], now: datetim
         waited = await admissions.list_waiting(tx, keys)
         known = await _look_up(tx, fresh, waited, now)
         answers = _settle_all(fresh, held, waited, known, now)
-        await _save(tx, answers, known, set(reports))
+        await _save(tx, answers, known, reports.keys() - earlier.keys())
     again = [_answer_again(each, now) for each in earlier.values()]
     await append(tx, again + [_answer(each, now) for each in _last(answers)])
 
@@ -75,6 +91,15 @@ async def expire(tx: Transaction, before: datetime, now: datetime, limit: int) -
     await _save(tx, answers, {}, set())
     await append(tx, [_answer(each, now) for each in answers])
     return len(expired)
+
+
+async def answer_set_aside(tx: Transaction, receipt: Receipt, now: datetime) -> None:
+    """Answer a report that was set aside; no admission is kept, so that it can be admitted when it is replayed."""
+    place = receipt.business_id, receipt.receipt_id
+    earlier = (await admissions.list_admissions(tx, [place])).get(place)
+    if earlier is None:
+        earlier = Admission(*receipt, "set_aside", None, _encode([SET_ASIDE.model_dump()]))
+    await append(tx, [_answer_again(earlier, now)])
 
 
 async def _look_up(

@@ -15,7 +15,7 @@ def create(settings: Settings) -> Service:
     service = Service("lifecycle", settings)
     for router in (planned.router, scheduled.router, objects.router, logged.router, objects.detail):
         service.serve(router, invalid_status=400)
-    service.on(ReportReceived, handlers.admit_activities)
+    service.on(ReportReceived, handlers.admit_activities, on_set_aside=handlers.answer_set_aside)
     service.on(Business, handlers.begin_businesses, latest=True)
     service.on(Record, handlers.copy_records, latest=True)
     service.every(MINUTE_S, waits.look_again)

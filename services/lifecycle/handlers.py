@@ -1,10 +1,13 @@
 """What lifecycle does with the events it hears."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from libs.contracts.directory import Business, Record
+from libs.contracts.ids import split_key
 from libs.contracts.report import ReportReceived
 from libs.database import Transaction
+from libs.messaging.broker import Record as KafkaRecord
 from libs.service.clock import now
 from services.lifecycle import admission, looking
 from services.lifecycle.store import records
@@ -13,6 +16,16 @@ from services.lifecycle.store import records
 async def admit_activities(tx: Transaction, events: Sequence[ReportReceived]) -> None:
     """Admit reports: decide, save the versions they make, answer each."""
     await admission.admit(tx, events, now())
+
+
+async def answer_set_aside(tx: Transaction, record: KafkaRecord) -> None:
+    """Answer the receipt of a report that was set aside, where key and header still name it."""
+    try:
+        business_id, activity_id = split_key(record.key or b"")
+        receipt_id = UUID((dict(record.headers).get("ce_id") or b"").decode())
+    except ValueError:
+        return
+    await admission.answer_set_aside(tx, admission.Receipt(business_id, receipt_id, activity_id), now())
 
 
 async def begin_businesses(tx: Transaction, events: Sequence[Business]) -> None:

@@ -158,6 +158,17 @@ async def test_reports_that_wait_are_admitted_with_what_they_wait_for(database: 
         assert await tx.value("select count(*) from activity_append") == 1
 
 
+async def test_a_waiting_report_that_comes_again_with_what_it_waits_for_is_answered_at_last(database: Database) -> None:
+    business_id = uuid7()
+    cancelled, planned = report(business_id, "cancel", "a"), report(business_id, "schedule", "a", type="call")
+    await admit(database, cancelled)
+    await admit(database, cancelled, planned)
+    told = [(answer.receipt_id, answer.outcome) for answer in await answers(database)]
+    assert told[0] == told[1] == (cancelled.receipt_id, "waiting")
+    assert dict(told[2:]) == {cancelled.receipt_id: "applied", planned.receipt_id: "applied"}
+    assert [event.activity.version for _, event in await events(database)] == [1, 2]
+
+
 async def test_a_report_that_waited_seven_days_is_refused(database: Database) -> None:
     tenant = await settle(database)
     await admit(
