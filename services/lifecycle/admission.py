@@ -54,15 +54,17 @@ async def admit(tx: Transaction, arrived: Sequence[ReportReceived], now: datetim
     earlier = await admissions.list_admissions(tx, reports)
     fresh = [report for place, report in reports.items() if place not in earlier]
     answers: list[Answer] = []
+    known: dict[UUID, Known] = {}
     if fresh:
         keys = {(report.business_id, report.activity_id) for report in fresh}
         held: dict[Key, Held | None] = {**await activities.lock_activities(tx, keys)}
         waited = await admissions.list_waiting(tx, keys)
         known = await _look_up(tx, fresh, waited, now)
         answers = _settle_all(fresh, held, waited, known, now)
-        await _save(tx, answers, known, reports.keys() - earlier.keys())
     again = [_answer_again(each, now) for each in earlier.values()]
-    await append(tx, again + [_answer(each, now) for each in _last(answers)])
+    entries = _entries(answers, known)
+    await recording.record(tx, entries, again + [_answer(each, now) for each in _last(answers)])
+    await _save(tx, answers, reports.keys() - earlier.keys())
 
 
 async def retry(tx: Transaction, keys: Sequence[Key], now: datetime) -> None:
@@ -77,9 +79,9 @@ async def retry(tx: Transaction, keys: Sequence[Key], now: datetime) -> None:
         for key, pending in waited.items()
         for pair in rules.settle_waiting(held[key], pending, known[key[0]], now)
     ]
-    await _save(tx, answers, known, set())
+    await recording.record(tx, _entries(answers, known), [_answer(each, now) for each in answers])
+    await _save(tx, answers, set())
     await admissions.note_seen(tx, list(waited))
-    await append(tx, [_answer(each, now) for each in answers])
 
 
 async def expire(tx: Transaction, before: datetime, now: datetime, limit: int) -> int:
@@ -88,8 +90,8 @@ async def expire(tx: Transaction, before: datetime, now: datetime, limit: int) -
     message = "was waited for and has not come in time"
     why = refused(None, Reason(field="activity_id", code="waited_too_long", message=message))
     answers = [Answer(report, why) for report in expired]
-    await _save(tx, answers, {}, set())
     await append(tx, [_answer(each, now) for each in answers])
+    await _save(tx, answers, set())
     return len(expired)
 
 
@@ -131,16 +133,16 @@ def _settle_all(
     return answers
 
 
-async def _save(tx: Transaction, answers: Sequence[Answer], known: dict[UUID, Known], arrived: set[Key]) -> None:
-    """Save versions, admissions and what waits. `arrived`: receipts of this batch, which were not answered before."""
-    await recording.record(
-        tx,
-        [
-            Entry(decision, known[report.business_id].person(report.report.actor), receipt_id=report.receipt_id)
-            for report, decision in answers
-            if decision.outcome == "applied"
-        ],
-    )
+def _entries(answers: Sequence[Answer], known: dict[UUID, Known]) -> list[Entry]:
+    return [
+        Entry(decision, known[report.business_id].person(report.report.actor), receipt_id=report.receipt_id)
+        for report, decision in answers
+        if decision.outcome == "applied"
+    ]
+
+
+async def _save(tx: Transaction, answers: Sequence[Answer], arrived: set[Key]) -> None:
+    """Save admissions and what waits. `arrived`: receipts of this batch, which were not answered before."""
     new: list[Answer] = []
     old: list[Answer] = []
     for each in _last(answers):

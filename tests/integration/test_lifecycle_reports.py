@@ -12,7 +12,7 @@ import pytest
 from libs.contracts.activity import ActivityEvent, Link
 from libs.contracts.decoding import decoder_of
 from libs.contracts.directory import Business
-from libs.contracts.ids import activity_id_of, receipt_id_of
+from libs.contracts.ids import activity_id_of, receipt_id_of, uuid7
 from libs.contracts.report import ReportAnswered, ReportBody, ReportReceived
 from libs.database import Database
 from libs.errors import Unavailable
