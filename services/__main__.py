@@ -1,4 +1,4 @@
-"""python -m services run|prepare|migrate|topics|replay|republish|rebuild <name|all>: each service by itself."""
+"""python -m services run|migrate|topics|letters|replay|drop|republish|rebuild <name>: each service by itself."""
 
 import asyncio
 import importlib
@@ -13,6 +13,7 @@ from libs.database.migrations import folders_of
 from libs.database.migrations import migrate as apply_migrations
 from libs.errors import ActivitiesError
 from libs.messaging import admin
+from libs.messaging import letters as dead_letters
 from libs.service import Service, logs
 from libs.service.process import Process
 from libs.service.settings import ServiceSettings
@@ -23,6 +24,7 @@ TRUTHS = ("directory", "lifecycle")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 Name = Annotated[str, typer.Argument(help=f"one of {', '.join(NAMES)}, or all")]
+Ids = Annotated[list[str], typer.Argument(help="of dead letters, as `letters` lists them")]
 
 
 def create(name: str) -> Service:
@@ -112,6 +114,42 @@ def rebuild(name: Name) -> None:
         typer.echo("what is older than the topics comes with: republish directory, republish lifecycle", err=True)
 
     _do(from_zero)
+
+
+@app.command()
+def letters(name: Name) -> None:
+    """List what a service has set aside, oldest first: id, origin, key, reason."""
+
+    async def all_of_them() -> None:
+        for letter in await dead_letters.list_letters(ServiceSettings().broker(), create(name).package):
+            key = (letter.key or b"").decode(errors="replace")
+            typer.echo(f"{letter.id}\t{letter.topic}/{letter.partition}@{letter.offset}\t{key}\t{letter.reason}")
+
+    _do(all_of_them)
+
+
+@app.command()
+def replay(
+    name: Name, ids: Annotated[list[str] | None, typer.Argument(help="of dead letters; all if none")] = None
+) -> None:
+    """Send what a service has set aside back to where it came from, to be handled again."""
+
+    async def send_back() -> None:
+        count = await dead_letters.replay(ServiceSettings().broker(), create(name).package, ids or None)
+        typer.echo(f"{name}: {count} records sent back", err=True)
+
+    _do(send_back)
+
+
+@app.command()
+def drop(name: Name, ids: Ids) -> None:
+    """Give up dead letters for good: they are not listed or replayed any more."""
+
+    async def give_up() -> None:
+        count = await dead_letters.drop(ServiceSettings().broker(), create(name).package, ids)
+        typer.echo(f"{name}: {count} dead letters dropped", err=True)
+
+    _do(give_up)
 
 
 def _refuse(why: str) -> NoReturn:

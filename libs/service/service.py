@@ -12,7 +12,7 @@ from libs.contracts.topics import TOPICS
 from libs.database import Database, Transaction
 from libs.messaging.consumer import Consumer
 from libs.messaging.relay import Relay
-from libs.messaging.subscription import Subscription
+from libs.messaging.subscription import AsideHandler, Subscription
 from libs.service import idempotency
 from libs.service.edge import Edge
 from libs.service.http import make_app
@@ -57,10 +57,21 @@ class Service:
         """Serve the routes of a router; a request that is not valid is answered with `invalid_status`."""
         self._routers.append((router, invalid_status))
 
-    def on(self, model: type[E], handler: Handler[E], *, topics: Sequence[str] = (), latest: bool = False) -> None:
-        """Hear events of a shape, from all its topics or those named; `latest`: only the highest version of a key."""
+    def on(
+        self,
+        model: type[E],
+        handler: Handler[E],
+        *,
+        topics: Sequence[str] = (),
+        latest: bool = False,
+        on_set_aside: AsideHandler | None = None,
+    ) -> None:
+        """Hear events of a shape, from all its topics or those named; `latest`: only the highest version of a key.
+
+        `on_set_aside` is told of each record that can never be handled.
+        """
         names = tuple(topics) or tuple(topic.name for topic in TOPICS if topic.model is model)
-        self._subscriptions.append(Subscription(model, handler, names, latest))
+        self._subscriptions.append(Subscription(model, handler, names, latest, on_set_aside))
 
     def every(self, seconds: float, loop: Loop) -> None:
         """Run `loop` at start and then every `seconds`."""
