@@ -61,6 +61,7 @@ class Stage:
             page = answer.json()
             assert len(page["results"]) <= more.get("limit", 50)
             found += page["results"]
+            assert len({line["id"] for line in found}) == len(found), "a line came twice"
             if page["next"] is None:
                 return found
             more["cursor"] = page["next"]
