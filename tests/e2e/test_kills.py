@@ -76,13 +76,14 @@ async def kill_all(system: System, kills: list[str]) -> None:
                 json={"url": sink.url(f"/{business.id}"), "event_types": ["activity.logged"]},
             )
             assert made.status_code == 201, made.text
-        await asyncio.sleep(0)
         upstreams = [Upstream(client, business, SEED) for business in businesses]
         async with asyncio.TaskGroup() as group:
             for upstream in upstreams:
                 group.create_task(upstream.run())
+            await system.kill()
             for armed in kills:
                 await crash(system, armed)
+            await system.start()
             await eventually(lambda: _enough(upstreams), 120, f"{ACTIVITIES_MIN} activities are acknowledged")
             for upstream in upstreams:
                 upstream.stop()
@@ -93,15 +94,14 @@ async def kill_all(system: System, kills: list[str]) -> None:
 
 
 async def crash(system: System, armed: str) -> None:
-    """Start again with a failpoint armed, and wait until it has killed the process; if it is not reached, kill it."""
-    await system.stop_for(armed)
+    """Start with a failpoint armed, and wait until it has killed the process; if it is not reached, kill it."""
+    await system.start(armed)
     try:
         await eventually(lambda: _ended(system), 8, "the failpoint is reached")
     except AssertionError:
         await system.kill()
     assert system.process is not None
     assert system.process.returncode == -signal.SIGKILL, system.tail()
-    await system.start()
 
 
 async def _ended(system: System) -> bool:

@@ -43,7 +43,7 @@ class Upstream:
         self._reports = self._make()
         self._going = True
 
-    async def run(self, bulk_lines: int = 20, pause_s: float = 0.01) -> None:
+    async def run(self, bulk_lines: int = 20, pause_s: float = 0.03) -> None:
         """Report until `stop`."""
         while self._going:
             if self._random.random() < 0.2:
@@ -69,8 +69,8 @@ class Upstream:
             self.ledger.ends[ref] = ENDS[kind]
             reports = self._reports_of(ref, kind)
             self._random.shuffle(reports)
-            yield reports[0]
             self._held += reports[1:]
+            yield reports[0]
             if self._held and self._random.random() < 0.6:
                 yield self._held.pop(self._random.randrange(len(self._held)))
 

@@ -103,11 +103,6 @@ class System:
             )  # fmt: skip
         await self.until_ready()
 
-    async def stop_for(self, failpoints: str) -> None:
-        """End it cleanly and start it again with failpoints armed; it may die before it is ready."""
-        await self.stop()
-        await self.start(failpoints)
-
     async def until_ready(self) -> None:
         async with httpx.AsyncClient(base_url=self.url, timeout=5) as client:
             await eventually(lambda: self._ready(client), READY_S, "the system is ready", self.tail)
