@@ -55,14 +55,21 @@ def owe_deliveries(kept_days: int, dispatcher: Dispatcher) -> Handler:
 async def _insert(
     tx: Transaction, owed: Sequence[Owed], subscribers: dict[UUID, Subscriber], dispatcher: Dispatcher
 ) -> None:
-    """Insert what is owed: leased to this worker as far as it has permits, the rest for whoever has."""
+    """Insert what is owed: leased to this worker as far as it has permits, the rest for whoever has.
+
+    What is owed to a paused endpoint waits until it is resumed.
+    """
     fits = dispatcher.fitting([one.endpoint_id for one in owed])
+    idle = {one.endpoint_id: one.event.business_id for one in owed if not subscribers[one.endpoint_id].active}
+    paused = await endpoints.lock_paused(tx, list(set(idle.values())), list(idle)) if idle else set()
     owed = [
-        replace(one, leased=fit and subscribers[one.endpoint_id].active) for one, fit in zip(owed, fits, strict=True)
+        replace(one, leased=fit and one.endpoint_id not in idle, parked=one.endpoint_id in paused)
+        for one, fit in zip(owed, fits, strict=True)
     ]
     made = await queue.insert_deliveries(tx, owed, dispatcher.lease_s)
     claims = [_claimed(one, subscribers[one.endpoint_id]) for one in owed if one.leased and one.id in made]
-    tx.after_commit.append(partial(dispatcher.take_over, claims, len(claims) < len(made)))
+    more = any(one.id in made for one in owed if not one.leased and not one.parked)
+    tx.after_commit.append(partial(dispatcher.take_over, claims, more))
 
 
 def _owed(event: ActivityEvent, event_type: str, subscribers: Sequence[Subscriber]) -> list[Owed]:

@@ -145,6 +145,16 @@ async def resume_parked(tx: Transaction, business_id: UUID, endpoint_id: UUID) -
     )  # fmt: skip
 
 
+async def lock_paused(tx: Transaction, business_ids: Sequence[UUID], ids: Sequence[UUID]) -> set[UUID]:
+    """Say which of these endpoints are paused; none of them is resumed before this transaction ends."""
+    rows = await tx.fetch(
+        """select id from endpoint where business_id = any($1) and id = any($2) and status = 'paused'
+            order by business_id, id for share""",
+        business_ids, ids,
+    )  # fmt: skip
+    return {row[0] for row in rows}
+
+
 async def list_subscribers(tx: Transaction, business_ids: Sequence[UUID]) -> tuple[list[Subscriber], datetime | None]:
     """List the endpoints of some businesses that are to be told, and the database's time.
 

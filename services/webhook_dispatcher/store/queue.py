@@ -24,12 +24,16 @@ class OwedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """A delivery to be inserted: which endpoint is told which event; `leased`: sent at once after the commit."""
+    """A delivery to be inserted: which endpoint is told which event.
+
+    `leased`: sent at once after the commit; `parked`: kept until its endpoint, which is paused, goes on.
+    """
 
     id: UUID
     endpoint_id: UUID
     event: OwedEvent
     leased: bool = False
+    parked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class Finished:
 async def insert_deliveries(tx: Transaction, owed: Sequence[Owed], lease_s: float) -> set[UUID]:
     """Insert deliveries that are not there yet, and the events they tell; return the ids of those inserted.
 
-    What is `leased` begins with lease 1, everything else is due at once.
+    What is `leased` begins with lease 1; everything else that is not `parked` is due at once.
     """
     ordered = sorted(owed, key=lambda one: (one.event.activity_id.int, one.event.version, one.endpoint_id.int))
     events = list({one.event.id: one.event for one in ordered}.values())
@@ -71,12 +75,16 @@ async def insert_deliveries(tx: Transaction, owed: Sequence[Owed], lease_s: floa
         """
         with made as (
             insert into delivery (business_id, id, endpoint_id, event_id, event_type, activity_id, version, logged_at,
-                                  lease_no, next_at)
+                                  lease_no, next_at, status, last_error)
             select o.business_id, o.id, o.endpoint_id, o.event_id, o.event_type, o.activity_id, o.version, o.logged_at,
-                   o.leased::int, case when o.leased then now() + make_interval(secs => $17) else now() end
+                   o.leased::int,
+                   case when o.leased then now() + make_interval(secs => $17) when not o.parked then now() end,
+                   case when o.parked then 'parked' else 'pending' end,
+                   case when o.parked then 'endpoint_paused' end
               from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::int[],
-                          $8::timestamptz[], $9::bool[])
-                as o (business_id, id, endpoint_id, event_id, event_type, activity_id, version, logged_at, leased)
+                          $8::timestamptz[], $9::bool[], $18::bool[])
+                as o (business_id, id, endpoint_id, event_id, event_type, activity_id, version, logged_at, leased,
+                      parked)
             on conflict do nothing returning business_id, id, event_id),
         stored as (
             insert into event (business_id, id, event_type, activity_id, version, logged_at, body)
@@ -95,7 +103,7 @@ async def insert_deliveries(tx: Transaction, owed: Sequence[Owed], lease_s: floa
         [event.business_id for event in events], [event.id for event in events],
         [event.event_type for event in events], [event.activity_id for event in events],
         [event.version for event in events], [event.logged_at for event in events], [event.body for event in events],
-        lease_s,
+        lease_s, [one.parked for one in ordered],
     )  # fmt: skip
     return {row["id"] for row in rows}
 
