@@ -123,6 +123,15 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             if partition in assigned:
                 consumer.seek(partition, first)
 
+    def silent_s(self) -> float:
+        """Tell for how long the broker has answered no fetch; 0 before the first answer, or where all is stopped."""
+        consumer = self.consumer
+        if consumer is None:
+            return 0.0
+        partitions = [partition for partition in consumer.assignment() if partition not in self.stopped]
+        answered = [at for at in map(consumer.last_poll_timestamp, partitions) if at is not None]
+        return max(0.0, time.time() - max(answered) / 1000) if answered else 0.0
+
     def stop(self, record: Record, reason: str) -> None:
         """Stop the record's partition at it; nothing from there on is handled until the process starts again."""
         partition = TopicPartition(record.topic, record.partition)

@@ -34,6 +34,8 @@ WAIT_MIN_S = 0.1
 WAIT_MAX_S = 10.0
 WATCH_S = 1.0
 STUCK_S = 60.0
+SILENT_S = 3.0
+"""The broker answers a fetch within half a second, also when there is nothing."""
 
 _log = structlog.get_logger(__name__)
 
@@ -89,6 +91,8 @@ class Consumer:
             problems.append(f"{self._group}: stopped: {self._assignment.gap}")
         if self._disconnected:
             problems.append(f"{self._group}: Kafka: {self._disconnected}")
+        elif self._assignment.silent_s() > SILENT_S and not self._in_hand[0]:
+            problems.append(f"{self._group}: Kafka: no answer for {self._assignment.silent_s():.0f} s")
         elif not self._assignment.assigned:
             problems.append(f"{self._group}: no partitions assigned yet")
         if self._supervisor is not None and self._supervisor.done() and not self._stopping.is_set():

@@ -22,8 +22,8 @@ from libs.messaging.windows import Windows
 LOCK_KEY = 4_713_000_002
 GATHER_ROWS = 50
 GATHER_S = 0.020
-"""Unless a read brings 50 rows, the next begins 20 ms after it: small batches make consumers 40 times dearer. Events that
-have waited here once come in groups to the next relay and do not wait there again."""
+"""Unless a read brings 50 rows, the next begins 20 ms after it: small batches make consumers 40 times dearer. Events
+that have waited here once come in groups to the next relay and do not wait there again."""
 POLL_S = 0.020
 POLL_MAX_S = 1.0
 RETRY_MAX_S = 5.0
@@ -32,7 +32,7 @@ HOUSEKEEPING_S = 3_600
 KEPT_DAYS = 2
 ATTEMPTS_KEPT = "7 days"
 
-_LOST = (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_LOST = (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 _log = structlog.get_logger(__name__)
 
 
