@@ -17,6 +17,7 @@ from libs.embedded import processes
 from libs.embedded.processes import ServerFailed
 
 PORT = 8080
+TOKEN_S = 365 * 86_400
 PREPARE_S = 120.0
 READY_S = 60.0
 STOP_S = 25.0
@@ -182,7 +183,7 @@ def make_sample_business(place: Place, port: int) -> None:
     output.say("making the sample business")
     body = {"name": "Sample business", "zone": "Europe/Berlin"}
     made = http.make(port, "/api/directory/businesses", place.secrets()["operator_key"], body)
-    token = http.make(port, f"/api/directory/members/{made['user_id']}/tokens", made["api_key"], {})
+    token = http.make(port, f"/api/directory/members/{made['user_id']}/tokens", made["api_key"], {"expires_in_s": TOKEN_S})
     kept = {
         "business_id": made["id"],
         "user_id": made["user_id"],

@@ -166,7 +166,7 @@ def _owed(delivery: tuple[UUID, UUID, str, int]) -> str:
 def _types(event: ActivityEvent) -> tuple[str, ...]:
     if event.change.type == "activity.appended":
         return ("activity.appended",)
-    return ("activity.logged",) if event.activity.planned_at is None else ("activity.logged", "activity.completed")
+    return ("activity.logged",) if event.activity.completed_at is None else ("activity.logged", "activity.completed")
 
 
 def _places(links: bytes) -> set[tuple[str, str]]:

@@ -126,19 +126,23 @@ class ActivityEvent(Event):
 class Times(Shape):
     """The instants that an activity's state follows from."""
 
-    planned_at: Instant | None = None
     due_at: Instant | None = None
     logged_at: Instant | None = None
+    completed_at: Instant | None = None
     cancelled_at: Instant | None = None
     deleted_at: Instant | None = None
 
 
 def state_of(activity: Activity | Times, now: datetime) -> State:
-    """Derive the state word. Logged wins over cancelled; overdue is scheduled and due before `now`."""
+    """Derive the state word. Logged wins over cancelled; overdue is scheduled and due before `now`.
+
+    `completed_at` tells completed from logged: it is set when a planned one was logged, when a plan comes after the
+    log, and at once by a report's `complete`, whose plan may never come.
+    """
     if activity.deleted_at is not None:
         return "deleted"
     if activity.logged_at is not None:
-        return "completed" if activity.planned_at is not None else "logged"
+        return "completed" if activity.completed_at is not None else "logged"
     if activity.cancelled_at is not None:
         return "cancelled"
     if activity.due_at is not None and activity.due_at < now:

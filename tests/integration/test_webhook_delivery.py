@@ -59,7 +59,9 @@ async def test_logged_activity_arrives_signed_with_the_stored_bytes(database: Da
 async def test_completed_plan_is_delivered_as_logged_and_as_completed(database: Database) -> None:
     async with Sink.started() as sink, dispatching(database) as dispatcher:
         await make_endpoint(database, BUSINESS, sink.url())
-        await hear(database, [event_of(BUSINESS, planned_at=datetime.now(UTC))], dispatcher)
+        await hear(
+            database, [event_of(BUSINESS, planned_at=datetime.now(UTC), completed_at=datetime.now(UTC))], dispatcher
+        )
         requests = await sink.received(2)
         await eventually(database, all_are("delivered", 2))
     assert sorted(orjson.loads(one.body)["type"] for one in requests) == ["activity.completed", "activity.logged"]

@@ -39,7 +39,9 @@ def event(state: Activity, kind: str = "activity.updated") -> ActivityEvent:
 
 
 def next_version(state: Activity, **more: Any) -> Activity:
-    """Make the next version of an activity."""
+    """Make the next version of an activity; a planned one that is logged is completed."""
+    if state.planned_at is not None and more.get("logged_at") is not None:
+        more.setdefault("completed_at", more["logged_at"])
     return Activity(**state.model_dump() | {"version": state.version + 1} | more)
 
 

@@ -50,13 +50,13 @@ EARLIER, LATER = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
 @pytest.mark.parametrize(
     ("times", "word"),
     [
-        (Times(planned_at=EARLIER), "scheduled"),
-        (Times(planned_at=EARLIER, due_at=LATER), "scheduled"),
-        (Times(planned_at=EARLIER, due_at=EARLIER), "overdue"),
-        (Times(planned_at=EARLIER, cancelled_at=EARLIER, due_at=EARLIER), "cancelled"),
+        (Times(), "scheduled"),
+        (Times(due_at=LATER), "scheduled"),
+        (Times(due_at=EARLIER), "overdue"),
+        (Times(cancelled_at=EARLIER, due_at=EARLIER), "cancelled"),
         (Times(logged_at=NOW), "logged"),
-        (Times(planned_at=EARLIER, logged_at=NOW), "completed"),
-        (Times(planned_at=EARLIER, logged_at=NOW, cancelled_at=EARLIER), "completed"),
+        (Times(logged_at=NOW, completed_at=NOW), "completed"),
+        (Times(logged_at=NOW, completed_at=NOW, cancelled_at=EARLIER), "completed"),
         (Times(logged_at=NOW, deleted_at=NOW), "deleted"),
     ],
 )

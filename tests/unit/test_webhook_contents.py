@@ -48,7 +48,7 @@ def test_direct_log_is_told_as_logged_only() -> None:
 
 
 def test_completed_plan_is_told_as_logged_and_as_completed() -> None:
-    assert types_of(event_of(planned_at=AT)) == ("activity.logged", "activity.completed")
+    assert types_of(event_of(planned_at=AT, completed_at=AT)) == ("activity.logged", "activity.completed")
 
 
 def test_append_is_told_as_appended() -> None:
@@ -87,7 +87,7 @@ def test_versions_from_before_the_endpoint_are_not_told_but_for_five_seconds() -
 
 
 def test_body_is_a_model_of_its_own_and_always_the_same_bytes() -> None:
-    event = event_of(planned_at=AT)
+    event = event_of(planned_at=AT, completed_at=AT)
     body = body_of(event, "activity.completed")
     assert body == body_of(event, "activity.completed")
     document = orjson.loads(body)

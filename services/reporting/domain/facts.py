@@ -76,7 +76,7 @@ def fact_of(activity: Activity) -> Fact:
 def _lasting_state(activity: Activity) -> str:
     """Say the state in words that time alone does not change: `due` becomes overdue by itself when `at` has passed."""
     if activity.logged_at is not None:
-        return "logged" if activity.planned_at is None else "completed"
+        return "logged" if activity.completed_at is None else "completed"
     if activity.cancelled_at is not None:
         return "cancelled"
     return "undated" if activity.due_at is None else "due"

@@ -107,7 +107,7 @@ def _whole(event: ActivityEvent, event_type: str, *, truncated: bool) -> Webhook
     data = Data(
         activity_id=a.activity_id,
         logged_activity_id=a.activity_id,
-        scheduled_activity_id=None if a.planned_at is None else a.activity_id,
+        scheduled_activity_id=None if a.completed_at is None else a.activity_id,
         business_id=a.business_id,
         version=a.version,
         type=a.type,

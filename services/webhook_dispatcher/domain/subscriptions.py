@@ -47,7 +47,7 @@ def types_of(event: ActivityEvent) -> tuple[EventType, ...]:
         )
     if change == "activity.appended":
         return ("activity.appended",)
-    return ("activity.logged",) if activity.planned_at is None else ("activity.logged", "activity.completed")
+    return ("activity.logged",) if activity.completed_at is None else ("activity.logged", "activity.completed")
 
 
 def matches(subscriber: Subscriber, event: ActivityEvent, event_type: str) -> bool:
