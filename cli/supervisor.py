@@ -183,7 +183,8 @@ def make_sample_business(place: Place, port: int) -> None:
     output.say("making the sample business")
     body = {"name": "Sample business", "zone": "Europe/Berlin"}
     made = http.make(port, "/api/directory/businesses", place.secrets()["operator_key"], body)
-    token = http.make(port, f"/api/directory/members/{made['user_id']}/tokens", made["api_key"], {"expires_in_s": TOKEN_S})
+    lasting = {"expires_in_s": TOKEN_S}
+    token = http.make(port, f"/api/directory/members/{made['user_id']}/tokens", made["api_key"], lasting)
     kept = {
         "business_id": made["id"],
         "user_id": made["user_id"],
