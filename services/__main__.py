@@ -103,7 +103,7 @@ def rebuild(name: Name) -> None:
     store = importlib.import_module(f"services.{service.package}.store")
 
     async def from_zero() -> None:
-        records = await admin.rewind(service.settings.broker(), service.package, service.groups()[service.package])
+        records = await _rewind(service)
         await service.database.open()
         try:
             async with service.database.work() as tx:
@@ -150,6 +150,17 @@ def drop(name: Name, ids: Ids) -> None:
         typer.echo(f"{name}: {count} dead letters dropped", err=True)
 
     _do(give_up)
+
+
+async def _rewind(service: Service) -> int:
+    """Rewind a service's group; a process that has just ended counts as a member until its session is over."""
+    broker = service.settings.broker()
+    for _ in range(broker.session_timeout_ms // 1_000):
+        try:
+            return await admin.rewind(broker, service.package, service.groups()[service.package])
+        except admin.GroupBusy:
+            await asyncio.sleep(1)
+    return await admin.rewind(broker, service.package, service.groups()[service.package])
 
 
 def _refuse(why: str) -> NoReturn:

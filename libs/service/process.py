@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import signal
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -55,6 +56,8 @@ class Process:
             self, host=host, port=port, interface="asgi3", lifespan="off", log_config=None, access_log=False,
             server_header=False, timeout_graceful_shutdown=10, backlog=1024, h11_max_incomplete_event_size=64 << 10,
         )  # fmt: skip
+        for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again once it has stopped serving
+            signal.signal(number, _go_on_stopping)
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         try:
@@ -130,6 +133,10 @@ class Process:
             whole["paths"] |= part.get("paths", {})
             whole["components"]["schemas"] |= part.get("components", {}).get("schemas", {})
         return whole
+
+
+def _go_on_stopping(number: int, frame: object) -> None:
+    """Let the services stop in order; a further signal does not cut that short."""
 
 
 def _json(content: Any, status: int = 200) -> Response:

@@ -171,7 +171,7 @@ async def test_sigterm_under_load_stops_cleanly_and_loses_nothing(system: System
         system.signal(signal.SIGTERM)
         code = await asyncio.to_thread(system.process.wait, STOP_S)
         assert time.monotonic() - asked_at < STOP_S
-        assert code in (0, -signal.SIGTERM), system.tail()
+        assert code == 0, f"it was cut short: {code}\n{system.tail()}"
         assert b"Traceback" not in system.log.read_bytes()[said:], system.tail()
         await system.start()
         before = len(posting.accepted)
