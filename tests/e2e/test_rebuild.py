@@ -1,0 +1,145 @@
+"""Projections equal a fresh rebuild row by row, and topics heard again from zero change nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
+
+import asyncpg
+import httpx
+import pytest
+
+from cli.check import drain_and_reconcile
+from libs.messaging import admin
+from libs.messaging.broker import BrokerSettings
+from services.__main__ import create
+from tests.support.load import Upstream
+from tests.support.sink import Sink
+from tests.support.system import Business, Servers, System, eventually
+
+SEED = 7
+ACTIVITIES_MIN = 600
+Rows = dict[str, list[tuple[Any, ...]]]
+PROJECTIONS = {
+    "timeline_projector": ("activity_head", "entry", "record", "activity_object"),
+    "reporting": ("fact", "rollup"),
+}
+TRUTH = {
+    "lifecycle": ("activity", "history", "activity_append", "admission", "waiting", "activity_object"),
+    "ingest": ("report_identity", "report_outcome", "report_accepted", "report_answered"),
+    "webhook_dispatcher": ("delivery", "attempt", "event"),
+}
+VOLATILE = {"answered_at"}
+"""Columns in which hearing the same answer again may leave a later time."""
+
+
+@pytest.fixture(scope="module")
+async def system(servers: Servers) -> AsyncIterator[System]:
+    running = System(servers)
+    await running.prepare()
+    await running.start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture(scope="module")
+async def sink() -> AsyncIterator[Sink]:
+    async with Sink.started() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+async def loaded(system: System, sink: Sink) -> Business:
+    """A business whose reports came in any order while a second process joined, left, joined and was killed."""
+    async with httpx.AsyncClient(base_url=system.url, timeout=10) as client:
+        business = await system.make_business(client)
+        endpoint = {"url": sink.url("/told"), "event_types": ["activity.logged"]}
+        made = await client.post("/api/webhooks/endpoints", headers=business.headers, json=endpoint)
+        assert made.status_code == 201, made.text
+        for number in range(20):
+            contact = {"external_ref": f"c-{number}", "name": f"Contact {number}"}
+            await client.post("/api/directory/records/contact", headers=business.headers, json=contact)
+        upstream = Upstream(client, business, SEED)
+        second = System(system.servers, extra={"OPERATOR_KEY": system.operator_key})
+        async with asyncio.TaskGroup() as group:
+            group.create_task(upstream.run())
+            await second.start()
+            await second.stop()
+            await second.start()
+            await second.kill()
+            await eventually(lambda: has_reported(upstream), 60, f"{ACTIVITIES_MIN} activities are acknowledged")
+            upstream.stop()
+        await upstream.finish()
+    assert await drain_and_reconcile(system.environment, business.id) == []
+    told = {ref for ref, end in upstream.ledger.ends.items() if end in ("logged", "completed")}
+    told &= {source_ref.rpartition("-")[0] for source_ref in upstream.ledger.activities}
+    await sink.until(lambda requests: len({r.headers["webhook-id"] for r in requests}) == len(told), 30)
+    return business
+
+
+async def has_reported(upstream: Upstream) -> bool:
+    return len(set(upstream.ledger.activities.values())) >= ACTIVITIES_MIN
+
+
+async def dump(system: System, business: Business, tables: dict[str, tuple[str, ...]]) -> Rows:
+    """Every row of one business, in an order of its own."""
+    found: Rows = {}
+    for package, names in tables.items():
+        address = urlsplit(system.servers.postgres.admin_url)._replace(path=f"/activities_{package}")
+        connection = await asyncpg.connect(urlunsplit(address))
+        try:
+            for name in names:
+                condition = " and count <> 0" if name == "rollup" else ""
+                rows = await connection.fetch(
+                    f"select * from {name} where business_id = $1{condition}", UUID(business.id)
+                )
+                plain = [tuple(value for key, value in row.items() if key not in VOLATILE) for row in rows]
+                found[f"{package}.{name}"] = sorted(plain, key=repr)
+        finally:
+            await connection.close()
+    return found
+
+
+async def rewind(system: System, packages: Sequence[str]) -> None:
+    broker = BrokerSettings(system.servers.kafka.bootstrap_servers)
+    for package in packages:
+        heard = create(package.replace("_", "-")).groups()[package]
+        assert await admin.rewind(broker, package, heard) > 0
+
+
+async def test_projections_equal_a_fresh_rebuild_row_by_row(system: System, loaded: Business) -> None:
+    before = await dump(system, loaded, PROJECTIONS)
+    assert len(before["timeline_projector.activity_head"]) >= ACTIVITIES_MIN
+    assert len(before["reporting.fact"]) >= ACTIVITIES_MIN
+    assert all(before.values())
+    await system.stop()
+    for name in ("timeline-projector", "reporting"):
+        done = await asyncio.to_thread(system.command, "rebuild", name)
+        assert done.returncode == 0, done.stderr
+    emptied = await dump(system, loaded, PROJECTIONS)
+    assert not any(emptied.values())
+    await system.start()
+    assert await drain_and_reconcile(system.environment, loaded.id) == []
+    assert await dump(system, loaded, PROJECTIONS) == before
+
+
+async def test_topics_heard_again_from_zero_change_and_send_nothing(
+    system: System, sink: Sink, loaded: Business, client: httpx.AsyncClient
+) -> None:
+    endpoint = {"url": sink.url("/late"), "event_types": ["activity.logged", "activity.completed"]}
+    late = await client.post("/api/webhooks/endpoints", headers=loaded.headers, json=endpoint)
+    assert late.status_code == 201, late.text
+    before, sent = await dump(system, loaded, {**TRUTH, **PROJECTIONS}), len(sink.requests)
+    await system.stop()
+    await rewind(system, (*TRUTH, *PROJECTIONS))
+    await system.start()
+    assert await drain_and_reconcile(system.environment, loaded.id) == []
+    after = await dump(system, loaded, {**TRUTH, **PROJECTIONS})
+    for name, rows in before.items():
+        assert after[name] == rows, name
+    assert [request.path for request in sink.requests[sent:]] == []
+    owed = await client.get(
+        "/api/webhooks/deliveries", headers=loaded.headers, params={"endpoint_id": late.json()["id"]}
+    )
+    assert owed.json()["results"] == []
