@@ -10,11 +10,12 @@ from uuid import UUID
 from rich.console import Console
 from rich.progress import Progress
 
-from cli.check.drain import Group, Stuck, drain
+from cli.check.drain import Groups, Stuck, drain
 from cli.check.pages import list_businesses
 from cli.check.reconcile import Stores, reconcile
 from libs.database import Database
 from libs.errors import ActivitiesError
+from libs.service import logs
 from libs.service.settings import ServiceSettings
 from services.__main__ import NAMES, create
 
@@ -25,6 +26,7 @@ CONNECTIONS = {"routes_max": 1, "workers_max": 2}
 async def run(business: str | None, full: bool) -> int:
     """Check one business or all, and return the exit code: 0 clean, 1 differences (printed), 2 not drained."""
     console = Console(stderr=True)
+    logs.set_up("error")
     settings = ServiceSettings()
     async with open_stores(settings) as stores:
         try:
@@ -79,6 +81,6 @@ async def open_stores(settings: ServiceSettings) -> AsyncIterator[Stores]:
             await database.close()
 
 
-def groups() -> list[Group]:
+def groups() -> Groups:
     """Name every service's consumer groups with what they hear."""
-    return [Group(name, topics) for service in map(create, NAMES) for name, topics in service.groups().items()]
+    return {name: topics for service in map(create, NAMES) for name, topics in service.groups().items()}

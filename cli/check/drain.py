@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from libs.database import Database
 from libs.errors import ActivitiesError
@@ -13,22 +12,17 @@ from libs.messaging.broker import BrokerSettings
 DRAIN_MAX_S = 60.0
 PAUSE_S = 0.25
 
+Groups = Mapping[str, Sequence[str]]
+"""Consumer groups with the topics that each hears."""
+
 
 class Stuck(ActivitiesError):
     """Something did not drain in time; the message names what."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A consumer group and what it hears."""
-
-    name: str
-    topics: Sequence[str]
-
-
 async def drain(
     databases: Mapping[str, Database],
-    groups: Sequence[Group],
+    groups: Groups,
     broker: BrokerSettings,
     tell: Callable[[str], None],
     within_s: float = DRAIN_MAX_S,
@@ -49,16 +43,15 @@ async def drain(
         await asyncio.sleep(PAUSE_S)
 
 
-async def _left(databases: Mapping[str, Database], groups: Sequence[Group], broker: BrokerSettings) -> list[str]:
+async def _left(databases: Mapping[str, Database], groups: Groups, broker: BrokerSettings) -> list[str]:
     left = []
     for package, database in databases.items():
         rows = await _unpublished(database)
         if rows:
             left.append(f"{package}: {rows} events in the outbox")
-    for group in groups:
-        behind = await admin.backlog(broker, group.name, group.topics)
+    for group, behind in (await admin.backlogs(broker, groups)).items():
         if behind:
-            left.append(f"{group.name}: {behind} events not heard")
+            left.append(f"{group}: {behind} events not heard")
     return left
 
 

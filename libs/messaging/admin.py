@@ -71,20 +71,33 @@ async def rewind(broker: BrokerSettings, group: str, topics: Sequence[str]) -> i
 
 async def backlog(broker: BrokerSettings, group: str, topics: Sequence[str]) -> int:
     """Tell how many records on these topics the group has not acknowledged yet."""
+    return (await backlogs(broker, {group: topics}))[group]
+
+
+async def backlogs(broker: BrokerSettings, groups: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Tell for several groups, given with their topics, how many records each has not acknowledged yet."""
     async with _admin(broker) as admin:
-        partitions = await _partitions(admin, topics)
-        try:
-            committed = await admin.list_consumer_group_offsets(group)
-        except GroupCoordinatorNotAvailableError:  # nobody has used a group in this cluster yet
-            committed = {}
+        everything = await _partitions(admin, sorted({topic for topics in groups.values() for topic in topics}))
+        committed = {group: await _committed(admin, group) for group in groups}
     async with reading(broker, None) as reader:
-        begins = await reader.beginning_offsets(partitions)
-        ends = await reader.end_offsets(partitions)
-    behind = 0
-    for partition in partitions:
-        offset = committed[partition].offset if partition in committed else -1
-        behind += ends[partition] - max(offset, begins[partition])
-    return behind
+        begins = await reader.beginning_offsets(everything)
+        ends = await reader.end_offsets(everything)
+    return {
+        group: sum(
+            ends[partition] - max(committed[group].get(partition, -1), begins[partition])
+            for partition in everything
+            if partition.topic in topics
+        )
+        for group, topics in groups.items()
+    }
+
+
+async def _committed(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, int]:
+    try:
+        offsets = await admin.list_consumer_group_offsets(group)
+    except GroupCoordinatorNotAvailableError:  # nobody has used a group in this cluster yet
+        return {}
+    return {partition: kept.offset for partition, kept in offsets.items()}
 
 
 async def partitions_of(broker: BrokerSettings, topics: Sequence[str]) -> list[TopicPartition]:

@@ -12,9 +12,9 @@ import uvicorn
 from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from libs.errors import ActivitiesError, Unavailable
+from libs.errors import Unavailable
 from libs.service import metrics, problems
-from libs.service.edge import Receive, Scope, Send
+from libs.service.edge import Edge, Receive, Scope, Send
 from libs.service.service import Service, prefix_of
 
 RETRY_S = 0.5
@@ -30,6 +30,7 @@ class Process:
     def __init__(self, services: Sequence[Service]) -> None:
         self._services = services
         self._by_prefix: dict[tuple[str, ...], App] = {}
+        self._own = Edge(self._answer, "process")
         self._started: set[str] = set()
         for service in services:
             app, prefixes = service.application()
@@ -42,12 +43,8 @@ class Process:
         app = self._by_prefix.get(prefix_of(scope["path"]))
         if app is not None:
             await app(scope, receive, send)
-            return
-        try:
-            answer = await self._answer(scope)
-        except ActivitiesError as error:
-            answer = problems.answer_to(error, "-")
-        await answer(scope, receive, send)
+        else:
+            await self._own(scope, receive, send)
 
     async def run(self, host: str, port: int) -> None:
         """Start the services, serve until SIGTERM or SIGINT, stop the services."""
@@ -80,19 +77,23 @@ class Process:
                 self._started.add(service.name)
                 return
 
-    async def _answer(self, scope: Scope) -> Response:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await self._find(scope)
+        await answer(scope, receive, send)
+
+    async def _find(self, scope: Scope) -> Response:
         path = scope["path"]
         if path == "/livez":
             return _json({"alive": True})
         if path == "/readyz":
             return await self._readiness(scope)
         if path.startswith("/healthz"):
-            return self._health(path.removeprefix("/healthz").strip("/"))
+            return self._health(path.removeprefix("/healthz").strip("/"), _id(scope))
         if path == "/metrics":
             return self._metrics()
         if path == "/openapi.json":
             return _json(self._openapi())
-        return problems.problem(404, "no_such_route", f"there is no {scope['method']} {path[:200]}", "-")
+        return problems.problem(404, "no_such_route", f"there is no {scope['method']} {path[:200]}", _id(scope))
 
     async def _readiness(self, scope: Scope) -> Response:
         """200 when every database answers; with an `X-API-KEY`, when every copy of the keys knows it too."""
@@ -106,7 +107,7 @@ class Process:
                     waiting.append(f"{service.name} (keys)")
         return _json({"ready": not waiting, "waiting_for": waiting}, 503 if waiting else 200)
 
-    def _health(self, name: str) -> Response:
+    def _health(self, name: str, request_id: str) -> Response:
         if not name:
             found = {service.name: service.problems() for service in self._services}
             return _json({"healthy": not any(found.values()), "services": found}, 503 if any(found.values()) else 200)
@@ -114,7 +115,7 @@ class Process:
             if service.name == name:
                 found_here = service.problems()
                 return _json({"healthy": not found_here, "problems": found_here}, 503 if found_here else 200)
-        return problems.problem(404, "no_such_service", f"{name[:100]!r} does not run in this process", "-")
+        return problems.problem(404, "no_such_service", f"{name[:100]!r} does not run in this process", request_id)
 
     def _metrics(self) -> Response:
         for service in self._services:
@@ -137,6 +138,11 @@ class Process:
 
 def _go_on_stopping(number: int, frame: object) -> None:
     """Let the services stop in order; a further signal does not cut that short."""
+
+
+def _id(scope: Scope) -> str:
+    request_id: str = scope["state"]["request_id"]
+    return request_id
 
 
 def _json(content: Any, status: int = 200) -> Response:
