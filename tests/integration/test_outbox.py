@@ -202,9 +202,7 @@ async def test_restored_into_another_cluster_everything_kept_is_published_again(
             await append(tx, [outgoing(place, subject, 1) for subject in subjects])
         await eventually(lambda: published(database), "all is published")
     async with database.work() as tx:
-        await tx.execute(
-            "update outbox_cursor set system_identifier = 1, done = '900000000:900000000:'"
-        )
+        await tx.execute("update outbox_cursor set system_identifier = 1, done = '900000000:900000000:'")
     async with relaying(database, place.broker) as relay:
         await read_until(place, place.topic, lambda found: len(found) == 10)
         assert "restored into another cluster; 5 events" in relay.problems()[0]
