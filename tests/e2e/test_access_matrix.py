@@ -220,7 +220,7 @@ class World:
 
 @pytest.fixture(scope="module", params=["both walls", "queries alone"])
 async def world(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[World]:
-    system = System(servers, extra={"REFERENCE_WAIT_MAX_MS": "300", "KAFKA_INSTANCE": "matrix"})
+    system = System(servers, extra={"REFERENCE_WAIT_MAX_MS": "300"})
     await system.prepare()
     if request.param == "queries alone":
         await alter_routes(servers, "bypassrls")

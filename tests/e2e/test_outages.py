@@ -23,7 +23,7 @@ STOP_S = 20.0
 @pytest.fixture(scope="module")
 async def system(servers: Servers) -> AsyncIterator[System]:
     await alter(servers, "alter role all set synchronous_commit = on")  # else the tests' server forgets when killed
-    running = System(servers, extra={"KAFKA_INSTANCE": "outages"})
+    running = System(servers)
     await running.prepare()
     await running.start()
     yield running
@@ -50,17 +50,18 @@ class Posting:
 
     @asynccontextmanager
     async def going(self, callers: int = 4) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self._post(caller)) for caller in range(callers)]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        ended = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            for caller in range(callers):
+                group.create_task(self._post_until(ended, caller))
+            try:
+                yield
+            finally:
+                ended.set()
 
-    async def _post(self, caller: int) -> None:
+    async def _post_until(self, ended: asyncio.Event, caller: int) -> None:
         number = 0
-        while True:
+        while not ended.is_set():
             number += 1
             await self.post(f"r-{caller}-{number}")
             await asyncio.sleep(0.01)

@@ -27,7 +27,7 @@ Headers = list[tuple[str, bytes]]
 
 @pytest.fixture(scope="module")
 async def system(servers: Servers) -> AsyncIterator[System]:
-    running = System(servers, extra={"KAFKA_INSTANCE": "trouble"})
+    running = System(servers)
     await running.prepare()
     await running.start()
     yield running
