@@ -81,7 +81,8 @@ create table record (
     deleted_at timestamptz,
     primary key (business_id, id)
 );
-create unique index record_ref on record (business_id, object, external_ref) where external_ref is not null;
+-- That a ref names one record needs no index of its own: the id is derived from object and ref (libs/contracts/ids.py).
+-- A second unique index would be broken by two writers of one ref at once, whom `on conflict (business_id, id)` settles.
 create index record_order on record (business_id, object, created_at desc, id desc) where deleted_at is null;
 
 select walls('business', 'select, insert, update', 'select, insert, update, delete');
