@@ -1,6 +1,7 @@
 """Routes: the timeline of a record, and badges."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from libs.access import Principal, may
 from libs.contracts.ids import instant_text
-from libs.database import Database
+from libs.database import Database, Transaction
 from libs.errors import NotFound, Problem, Rejected
 from libs.service.answers import json_answer
 from libs.service.body import Body, Line
@@ -26,6 +27,7 @@ PAGE_MAX = 200
 POLL_S = 0.025
 
 Reader = Annotated[Principal, Depends(may("timeline.read"))]
+Read = Callable[[Transaction], Awaitable[list[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +75,12 @@ def make_router(reference_wait_max_s: float) -> APIRouter:
         waiting = await not_yet(database, principal, wanted, store.find_versions)
         if waiting is not None:
             return waiting
-        await _must_live(database, principal, record, reference_wait_max_s)
-        async with database.transaction(principal) as tx:
-            upcoming = None if query.state is None else query.state == "upcoming"
-            rows = await store.list_lines(tx, record, upcoming, after, query.limit + 1)
+        upcoming = None if query.state is None else query.state == "upcoming"
+
+        async def read(tx: Transaction) -> list[Any]:
+            return await store.list_lines(tx, record, upcoming, after, query.limit + 1)
+
+        rows = await _read_living(database, principal, record, reference_wait_max_s, read)
         shown, moment = rows[: query.limit], now()
         following = None
         if len(rows) > query.limit:
@@ -104,15 +108,20 @@ async def count_badges(
     return json_answer({"counts": {str(record_id): counts.get(record_id, 0) for record_id in body.record_ids}})
 
 
-async def _must_live(database: Database, principal: Principal, record: tuple[UUID, str, UUID], wait_s: float) -> None:
-    """Wait for a record that is not known yet. Raises NotFound when it stays unknown or was deleted."""
+async def _read_living(
+    database: Database, principal: Principal, record: tuple[UUID, str, UUID], wait_s: float, read: Read
+) -> list[Any]:
+    """Read in the transaction that finds the record alive, waiting for one that is not known yet.
+
+    Raises NotFound when it stays unknown or was deleted.
+    """
     clock = asyncio.get_running_loop().time
     deadline = clock() + wait_s
     while True:
         async with database.transaction(principal) as tx:
             lives = await store.find_record(tx, *record)
-        if lives:
-            return
+            if lives:
+                return await read(tx)
         if lives is False or clock() >= deadline:
             raise NotFound(f"there is no {record[1][:100]} with the id {record[2]}")
         await asyncio.sleep(POLL_S)
