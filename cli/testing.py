@@ -18,6 +18,7 @@ from libs.embedded.kafka import KafkaServer
 from libs.embedded.postgres import PostgresServer
 
 PREFIX = "activities-test-"
+FAULTS = "about 4 minutes more"
 CHECKS: dict[str, Sequence[str]] = {
     "format": ("ruff", "format", "--check", "."),
     "lint": ("ruff", "check", "."),
@@ -33,7 +34,10 @@ def run(arguments: Sequence[str], faults: bool, containers: bool) -> int:
     command = [sys.executable, "-m", "pytest", *(arguments or ["tests"])]
     command += [] if faults else ["-m", "not faults"] if "-m" not in arguments else []
     with _servers(containers) as servers:
-        output.say("tiers: unit, contracts, integration, e2e" + (", faults" if faults else " (faults: with --faults)"))
+        output.say(
+            "tiers: unit, contracts, integration, e2e"
+            + (f", faults {FAULTS}" if faults else f" (faults: with --faults, {FAULTS})")
+        )
         return subprocess.run(command, cwd=ROOT, env={**os.environ, **servers}, check=False).returncode
 
 
