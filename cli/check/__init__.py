@@ -3,8 +3,8 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from uuid import UUID
 
 from rich.console import Console
@@ -54,11 +54,23 @@ async def run(business: str | None, full: bool) -> int:
 
 async def drain_and_reconcile(environment: Mapping[str, str], business: str) -> list[str]:
     """Drain, then return every difference of one business of the installation that the environment names."""
-    os.environ.update({name: value for name, value in environment.items() if name.isupper()})
-    settings = ServiceSettings()
-    async with open_stores(settings) as stores:
-        await drain(stores, groups(), settings.broker(), lambda left: None)
-        return [difference async for difference in reconcile(stores, UUID(business), full=True)]
+    with surroundings(environment):
+        settings, heard = ServiceSettings(), groups()
+        async with open_stores(settings) as stores:
+            await drain(stores, heard, settings.broker(), lambda left: None)
+            return [difference async for difference in reconcile(stores, UUID(business), full=True)]
+
+
+@contextmanager
+def surroundings(environment: Mapping[str, str]) -> Iterator[None]:
+    """Take the settings from another environment for a while, and leave this process's own as it was."""
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def check(business: str | None = None, full: bool = False) -> int:
