@@ -10,7 +10,7 @@ import asyncpg
 import httpx
 import pytest
 
-from cli.check import drain_and_reconcile
+from cli.check import drain_and_reconcile, surroundings
 from libs.messaging import admin
 from libs.messaging.broker import BrokerSettings
 from services.__main__ import create
@@ -104,7 +104,8 @@ async def dump(system: System, business: Business, tables: dict[str, tuple[str, 
 async def rewind(system: System, packages: Sequence[str]) -> None:
     broker = BrokerSettings(system.servers.kafka.bootstrap_servers)
     for package in packages:
-        heard = create(package.replace("_", "-")).groups()[package]
+        with surroundings(system.environment):
+            heard = create(package.replace("_", "-")).groups()[package]
         assert await admin.rewind(broker, package, heard) > 0
 
 
