@@ -18,7 +18,7 @@ from libs.embedded.kafka import KafkaServer
 from libs.embedded.postgres import PostgresServer
 
 PREFIX = "activities-test-"
-FAULTS = "about 4 minutes more"
+FAULTS = "about 2 minutes more"
 CHECKS: dict[str, Sequence[str]] = {
     "format": ("ruff", "format", "--check", "."),
     "lint": ("ruff", "check", "."),
