@@ -1,5 +1,6 @@
 """An activity as events carry it: the full state at a version, and what changed."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -121,6 +122,18 @@ class ActivityEvent(Event):
 
     activity: Activity
     change: Change
+
+
+def newest_of(events: Sequence[ActivityEvent]) -> dict[tuple[UUID, UUID], Activity]:
+    """Keep each activity's highest version, by (business, activity)."""
+    newest: dict[tuple[UUID, UUID], Activity] = {}
+    for event in events:
+        activity = event.activity
+        key = (activity.business_id, activity.activity_id)
+        held = newest.get(key)
+        if held is None or held.version < activity.version:
+            newest[key] = activity
+    return newest
 
 
 class Times(Shape):

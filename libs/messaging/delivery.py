@@ -109,6 +109,17 @@ async def connect(
         no_reply=True,
     )(receive)
     await broker.connect()
+    _read_patiently(broker, settings, assignment)
+    try:
+        await broker.start()
+    except BaseException:
+        await broker.stop()
+        raise
+    return broker
+
+
+def _read_patiently(broker: KafkaBroker, settings: BrokerSettings, assignment: Assignment) -> None:
+    """Have the broker read with a `PatientConsumer`, which the assignment then knows."""
     configuration = broker.config.broker_config
     build = configuration.builder
 
@@ -119,9 +130,3 @@ async def connect(
         return consumer
 
     configuration.builder = build_patient
-    try:
-        await broker.start()
-    except BaseException:
-        await broker.stop()
-        raise
-    return broker

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from libs.contracts.activity import Activity, ActivityEvent, Times, state_of
+from libs.contracts.activity import Activity, ActivityEvent, Times, newest_of, state_of
 from libs.contracts.agent import agent_of
 from libs.contracts.ids import record_id_of
 
@@ -68,14 +68,7 @@ class Entry(NamedTuple):
 
 def newest_heads(events: Sequence[ActivityEvent]) -> dict[ActivityKey, Head]:
     """Make the head of each activity from its highest version."""
-    newest: dict[ActivityKey, Activity] = {}
-    for event in events:
-        activity = event.activity
-        key = (activity.business_id, activity.activity_id)
-        held = newest.get(key)
-        if held is None or held.version < activity.version:
-            newest[key] = activity
-    return {key: head_of(activity) for key, activity in newest.items()}
+    return {key: head_of(activity) for key, activity in newest_of(events).items()}
 
 
 def head_of(activity: Activity) -> Head:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from libs.contracts.activity import Activity, ActivityEvent
+from libs.contracts.activity import Activity, ActivityEvent, newest_of
 from libs.contracts.agent import agent_of
 
 QUARTER = timedelta(minutes=15)
@@ -46,14 +46,7 @@ class Cell(NamedTuple):
 
 def newest_facts(events: Sequence[ActivityEvent]) -> dict[ActivityKey, Fact]:
     """Make the fact of each activity from its highest version."""
-    newest: dict[ActivityKey, Activity] = {}
-    for event in events:
-        activity = event.activity
-        key = (activity.business_id, activity.activity_id)
-        held = newest.get(key)
-        if held is None or held.version < activity.version:
-            newest[key] = activity
-    return {key: fact_of(activity) for key, activity in newest.items()}
+    return {key: fact_of(activity) for key, activity in newest_of(events).items()}
 
 
 def fact_of(activity: Activity) -> Fact:
