@@ -57,7 +57,8 @@ class Activity(Shape):
 
     `due_at` of a date-only due is the end of that day in the assignee's zone (`due_date` keeps the date).
     `at` orders timelines: `occurred_at` if logged (absent in a log: `logged_at`), else `due_at`, else `created_at`.
-    `appends` holds the newest 20; `appends_count` counts all.
+    `appends` holds the newest 20; `appends_count` counts all. `erased_at`: its texts and people were erased.
+    `interaction_id`: the conversation that it was made from.
     """
 
     business_id: UUID
@@ -79,6 +80,7 @@ class Activity(Shape):
     cancelled_at: Instant | None = None
     retracted_at: Instant | None = None
     deleted_at: Instant | None = None
+    erased_at: Instant | None = None
     duration_min: int | None = None
     subject: str | None = None
     summary: str | None = None
@@ -103,6 +105,7 @@ class Activity(Shape):
     source: str = "api"
     source_ref: str | None = None
     follows_id: UUID | None = None
+    interaction_id: UUID | None = None
     appends: list[Append] = Field(default_factory=list)
     appends_count: int = 0
 

@@ -79,7 +79,7 @@ class RecordObject(Event):
 
 
 class Record(Event):
-    """A record of an object. `name` is what people see."""
+    """A record of an object. `name` is what people see; after an erasure (`erased_at`) nothing of it is left."""
 
     business_id: UUID
     id: UUID
@@ -93,3 +93,4 @@ class Record(Event):
     created_at: Instant
     updated_at: Instant
     deleted_at: Instant | None = None
+    erased_at: Instant | None = None

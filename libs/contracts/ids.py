@@ -29,6 +29,16 @@ def activity_id_of(business_id: UUID, source: str, ref: str) -> UUID:
     return uuid5(business_id, f"{source}{SEPARATOR}{ref}")
 
 
+def interaction_id_of(business_id: UUID, source: str, ref: str) -> UUID:
+    """Derive the conversation that `source` calls `ref`; a UUID given as its id is its id."""
+    return uuid5(business_id, f"interaction{SEPARATOR}{source}{SEPARATOR}{ref}")
+
+
+def activity_id_of_interaction(interaction_id: UUID) -> UUID:
+    """Derive the activity that is made when a conversation is closed."""
+    return uuid5(interaction_id, "closed")
+
+
 def receipt_id_of(business_id: UUID, source: str, source_ref: str) -> UUID:
     """Derive the receipt of the report that `source` calls `source_ref`."""
     return uuid5(business_id, f"receipt{SEPARATOR}{source}{SEPARATOR}{source_ref}")

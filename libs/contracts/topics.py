@@ -6,6 +6,7 @@ from libs.contracts.activity import ActivityEvent
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.directory import ApiKey, Business, Member, Record, RecordObject, Role
 from libs.contracts.event import Event
+from libs.contracts.interaction import InteractionClosed
 from libs.contracts.report import ReportAnswered, ReportReceived
 
 
@@ -31,6 +32,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("activity.completed", ActivityEvent, ("activity.completed",), 30),
     Topic("activity.changed", ActivityEvent, CHANGED_TYPES, 30),
     Topic("activity.appended", ActivityEvent, ("activity.appended",), 30),
+    Topic("interaction.closed", InteractionClosed, ("interaction.closed",), 30),
     Topic("activity.object", ActivityObject, ("activity.object",), None),
     Topic("directory.business", Business, ("directory.business",), None),
     Topic("directory.member", Member, ("directory.member",), None),
