@@ -146,6 +146,15 @@ def lock() -> None:
 
 
 @app.command()
+def contracts() -> None:
+    """Write today's event schemas as those of the newest release in libs/contracts/CHANGELOG.md."""
+    from libs.contracts import schemas
+
+    for path in schemas.write_release():
+        output.say(f"wrote {path.relative_to(ROOT)}")
+
+
+@app.command()
 def doctor(data_dir: DataDir = None) -> None:
     """Say what of this machine is found and what is missing."""
     from libs.embedded import kafka_files, postgres, processes

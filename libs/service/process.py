@@ -13,7 +13,7 @@ from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from libs.errors import Unavailable
-from libs.service import metrics, problems
+from libs.service import metrics, pages, problems
 from libs.service.edge import Edge, Receive, Scope, Send
 from libs.service.service import Service, prefix_of
 
@@ -91,8 +91,10 @@ class Process:
             return self._health(path.removeprefix("/healthz").strip("/"), _id(scope))
         if path == "/metrics":
             return self._metrics()
-        if path == "/openapi.json":
-            return _json(self._openapi())
+        accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
+        page = pages.find(path, accept, self._openapi)
+        if page is not None:
+            return page
         return problems.problem(404, "no_such_route", f"there is no {scope['method']} {path[:200]}", _id(scope))
 
     async def _readiness(self, scope: Scope) -> Response:
