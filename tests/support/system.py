@@ -57,10 +57,16 @@ class Business:
 
 
 class System:
-    """All services (or those named) in one child process; `kill` and `start` as often as a test likes."""
+    """All services (or those named) in one child process; `kill` and `start` as often as a test likes.
 
-    def __init__(self, servers: Servers, *, name: str = "all", extra: Mapping[str, str] | None = None) -> None:
+    `root` holds the code: ours, or that of another release.
+    """
+
+    def __init__(
+        self, servers: Servers, *, name: str = "all", extra: Mapping[str, str] | None = None, root: Path = ROOT
+    ) -> None:
         self.servers = servers
+        self.root = root
         self.name = name
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -69,7 +75,7 @@ class System:
         self.log = servers.directory / f"system-{self.port}.log"
         self.environment = {
             **os.environ,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(root),
             "DATABASE_URL": servers.postgres.admin_url,
             "KAFKA_BOOTSTRAP_SERVERS": servers.kafka.bootstrap_servers,
             "DATABASE_ROLES_SECRET": "secret-of-the-tests",
@@ -86,7 +92,7 @@ class System:
         """Run `python -m services …` to its end."""
         return subprocess.run(
             [sys.executable, "-m", "services", *arguments],
-            cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120, check=False,
+            cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
 
     async def prepare(self) -> None:
@@ -99,7 +105,7 @@ class System:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "services", "run", self.name, "--port", str(self.port)],
-                cwd=ROOT, env={**self.environment, "ACTIVITIES_FAILPOINTS": failpoints}, stdout=log, stderr=log,
+                cwd=self.root, env={**self.environment, "ACTIVITIES_FAILPOINTS": failpoints}, stdout=log, stderr=log,
             )  # fmt: skip
         await self.until_ready()
 

@@ -1,0 +1,111 @@
+"""The release before and this one side by side under load: forward, back, forward, on one set of stores and topics."""
+
+import asyncio
+import io
+import random
+import subprocess
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.test_kills import RETRIES, judge
+from tests.support.load import Upstream
+from tests.support.sink import Sink
+from tests.support.system import ROOT, Business, Servers, System, eventually
+
+PREVIOUS = "6ceca03"
+"""The commit of the release before this one; it needs no other packages than this one's."""
+STEP_ACTIVITIES = 150
+SEED = 20261121
+
+
+class Either(httpx.AsyncHTTPTransport):
+    """Sends each request to one of the systems that are up, as a gateway would."""
+
+    def __init__(self, chooser: random.Random) -> None:
+        super().__init__()
+        self.systems: list[System] = []
+        self._chooser = chooser
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if not self.systems:
+            raise httpx.ConnectError("no release is up")
+        request.url = request.url.copy_with(port=self._chooser.choice(self.systems).port)
+        return await super().handle_async_request(request)
+
+
+def previous_release(directory: Path) -> Path:
+    """Put the code of the release before into a directory; skip where the history is not there."""
+    done = subprocess.run(["git", "archive", PREVIOUS], cwd=ROOT, capture_output=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"the history does not hold {PREVIOUS}, the release before this one: a shallow clone")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        archive.extractall(directory, filter="data")
+    return directory
+
+
+@pytest.fixture
+async def releases(servers: Servers, tmp_path: Path) -> AsyncIterator[tuple[System, System]]:
+    """The release before, prepared, and this one, not yet; neither is running."""
+    extra = {RETRIES[0]: RETRIES[1]}
+    before = System(servers, extra=extra, root=previous_release(tmp_path))
+    now = System(servers, extra={**extra, "OPERATOR_KEY": before.operator_key})
+    yield before, now
+    for system in (before, now):
+        await system.stop()
+
+
+@pytest.mark.timeout(300)
+async def test_releases_side_by_side_lose_nothing_forward_back_and_forward(releases: tuple[System, System]) -> None:
+    before, now = releases
+    transport = Either(random.Random(SEED))
+    async with (
+        Sink.started() as sink,
+        httpx.AsyncClient(base_url=before.url, transport=transport, timeout=10) as client,
+    ):
+        await before.prepare()
+        await before.start()
+        transport.systems = [before]
+        business = await before.make_business(client)
+        made = await client.post(
+            "/api/webhooks/endpoints",
+            headers=business.headers,
+            json={"url": sink.url(f"/{business.id}"), "event_types": ["activity.logged"]},
+        )
+        assert made.status_code == 201, made.text
+        upstream = Upstream(client, business, SEED)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(upstream.run())
+            await _more(client, upstream, business)
+            await now.prepare()  # migrations suit the code before them
+            await _more(client, upstream, business)
+            for joining, leaving in ((now, before), (before, now), (now, before)):
+                await joining.start()
+                transport.systems = [before, now]
+                await _more(client, upstream, business)
+                transport.systems = [joining]
+                await leaving.stop()
+                await _more(client, upstream, business)
+            upstream.stop()
+        await upstream.finish()
+        await judge(now, client, sink, (business, upstream))
+
+
+async def _more(client: httpx.AsyncClient, upstream: Upstream, business: Business) -> None:
+    """Wait until more activities are acknowledged, and the last report has gone all the way to its answer."""
+    enough = len(upstream.ledger.activities) + STEP_ACTIVITIES
+
+    async def reached() -> bool:
+        return len(upstream.ledger.activities) >= enough
+
+    await eventually(reached, 60, f"{enough} activities are acknowledged")
+    receipt_id = list(upstream.ledger.receipts.values())[-1]
+
+    async def answered() -> bool:
+        receipt = await client.get(f"/ingest/receipts/{receipt_id}", headers=business.headers)
+        return receipt.status_code == 200 and receipt.json()["status"] != "accepted"
+
+    await eventually(answered, 30, f"receipt {receipt_id} is answered")
