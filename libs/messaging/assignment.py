@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,11 +17,12 @@ COMMIT_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A partition that was stopped at an offset, and why."""
+    """A partition that was stopped at an offset, why, and the record that decided it."""
 
     offset: int
     since_ms: int
     reason: str
+    guilty: Record
 
 
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -47,14 +48,16 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             await self.commit()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Keep stopped what is stopped."""
+        """Keep stopped what is stopped and still ours."""
         self._unchecked = self.assigned = True
-        self._hold(assigned)
+        kept = set(assigned)
+        self.stopped = {partition: stop for partition, stop in self.stopped.items() if partition in kept}
+        self._hold(kept)
 
-    async def check(self) -> None:
-        """Look whether records were lost that were never handled: once after each assignment.
+    async def check(self, then: Callable[[], Awaitable[None]]) -> None:
+        """Look whether records were lost that were never handled, and do `then`: once after each assignment.
 
-        `earliest` would go over the gap without a word. Raises KafkaError, OSError.
+        `earliest` would go over the gap without a word. Raises KafkaError, OSError, and what `then` raises.
         """
         async with self._checking:
             if not self._unchecked or self.consumer is None:
@@ -64,6 +67,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
                 partitions = sorted(self.consumer.assignment())
                 begins = await self.consumer.beginning_offsets(partitions)
                 committed = await asyncio.gather(*map(self.consumer.committed, partitions))
+                await then()
             except BaseException:
                 self._unchecked = True
                 raise
@@ -132,11 +136,18 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         answered = [at for at in map(consumer.last_poll_timestamp, partitions) if at is not None]
         return max(0.0, time.time() - max(answered) / 1000) if answered else 0.0
 
-    def stop(self, record: Record, reason: str) -> None:
-        """Stop the record's partition at it; nothing from there on is handled until the process starts again."""
-        partition = TopicPartition(record.topic, record.partition)
-        self.stopped[partition] = Stop(record.offset, record.timestamp, reason)
+    def stop(self, stop: Stop) -> None:
+        """Stop the guilty record's partition; nothing from the stop's offset on is handled until it is opened again."""
+        partition = TopicPartition(stop.guilty.topic, stop.guilty.partition)
+        self.stopped[partition] = stop
         self._hold([partition])
+
+    def reopen(self, partition: TopicPartition) -> None:
+        """Go on with a stopped partition where it was stopped. Only while no batch waits for its acknowledgement."""
+        stop = self.stopped.pop(partition, None)
+        if stop is not None and self.consumer is not None and partition in self.consumer.assignment():
+            self.consumer.seek(partition, stop.offset)
+            self.consumer.resume(partition)
 
     def lag_s(self, in_hand: Sequence[Record]) -> float:
         """Tell the age of the oldest record not handled: in hand, stopped, or (about) waiting at the broker."""

@@ -2,7 +2,8 @@
 
 Poison (undecodable, wrong, `Rejected`) is found by halving the batch and set aside; the rest goes on. Unavailable is
 waited for, nothing is skipped; so is what nobody planned for, until it has failed five times, then it is poison. A
-flood of poison stops its partition. Offsets are bookmarks: correctness comes from versions, a batch may come again.
+flood of poison stops its partition, until what stopped it can be handled (stops.py). Offsets are bookmarks: correctness
+comes from versions, a batch may come again.
 """
 
 import asyncio
@@ -20,12 +21,13 @@ from libs import failpoints
 from libs.database import Database, Transaction
 from libs.errors import Rejected, Unavailable
 from libs.messaging import dead_letters, metrics
-from libs.messaging.assignment import Assignment, spans
+from libs.messaging.assignment import Assignment, Stop, spans
 from libs.messaging.broker import Batch, BrokerSettings, Record, spare_logs
 from libs.messaging.dead_letters import UNKNOWN_ATTEMPTS
 from libs.messaging.delivery import PatientConsumer, connect
 from libs.messaging.floods import Floods
 from libs.messaging.reading import Poison, Reader, Reading
+from libs.messaging.stops import Stops
 from libs.messaging.subscription import Handler, Subscription
 
 __all__ = ["Consumer", "Handler", "Subscription"]
@@ -38,6 +40,10 @@ SILENT_S = 3.0
 """The broker answers a fetch within half a second, also when there is nothing."""
 
 _log = structlog.get_logger(__name__)
+
+
+class _Trial(Exception):
+    """Rolls back what was done for a trial."""
 
 
 class Consumer:
@@ -60,6 +66,7 @@ class Consumer:
         self._told_of_aside = [each for each in subscriptions if each.on_set_aside is not None]
         self._floods = Floods()
         self._assignment = Assignment()
+        self._stops = Stops(database, group, self._assignment, self._floods)
         self._broker: KafkaBroker | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -67,6 +74,7 @@ class Consumer:
         self._disconnected: str | None = "not connected yet"
         self._wait_s = WAIT_MIN_S
         self._in_hand: tuple[Batch, float] = ((), 0.0)
+        self._unacknowledged = False
 
     async def start(self) -> None:
         """Begin to hear; returns at once, also while the broker is away."""
@@ -83,10 +91,7 @@ class Consumer:
 
     def problems(self) -> list[str]:
         """Say what keeps events from being handled."""
-        problems = [
-            f"{self._group}: {place.topic}/{place.partition} is stopped at {stop.offset}: {stop.reason}"
-            for place, stop in self._assignment.stopped.items()
-        ]
+        problems = self._stops.problems()
         if self._assignment.gap:
             problems.append(f"{self._group}: stopped: {self._assignment.gap}")
         if self._disconnected:
@@ -132,7 +137,11 @@ class Consumer:
         """Look at the connection each second; come back when it has to be made again."""
         while not self._stopping.is_set():
             if self._assignment.assigned:
-                await self._assignment.check()
+                with suppress(Unavailable):  # the database; each batch says so
+                    await self._assignment.check(self._stops.take_up)
+                    await self._stops.turn(self._can_handle)
+                    if not self._unacknowledged:
+                        await self._go_on()
                 await self._assignment.commit()
             consumer = self._assignment.consumer
             if isinstance(consumer, PatientConsumer) and consumer.broken:
@@ -152,9 +161,10 @@ class Consumer:
 
     async def _receive(self, records: Batch) -> None:
         """Handle a batch, or wait and have it come again."""
-        self._in_hand = records, time.monotonic()
+        self._in_hand, self._unacknowledged = (records, time.monotonic()), True
         try:
-            await self._assignment.check()
+            await self._go_on()  # a partition that was stopped before this batch is not in it
+            await self._assignment.check(self._stops.take_up)
             if self._assignment.gap:
                 await self._stopping.wait()
                 raise Unavailable("stopped")
@@ -165,6 +175,7 @@ class Consumer:
             _log.warning("batch put back", group=self._group, records=len(records), error=self._trouble)
             await self._sleep(random.uniform(0.5, 1.0) * self._wait_s)  # noqa: S311
             self._wait_s = min(self._wait_s * 2, WAIT_MAX_S)
+            self._unacknowledged = False
             raise
         finally:
             self._in_hand = (), 0.0
@@ -175,6 +186,7 @@ class Consumer:
     async def _acknowledge(self, records: Batch) -> None:
         failpoints.reach(f"{self._service}.acknowledge.before")
         await self._assignment.acknowledge(records, at_once=self._stopping.is_set())
+        self._unacknowledged = False
         failpoints.reach(f"{self._service}.acknowledge.after")
         failpoints.reach(f"{self._service}.acknowledge.reported")
 
@@ -200,9 +212,10 @@ class Consumer:
         flooded = False
         for place, first, last in spans(records):
             guilty = [item for item in poison if (item.record.topic, item.record.partition) == place]
-            if self._floods.see(place, last - first + 1, len(guilty)):
+            if self._floods.see(place, last - first + 1, len(guilty), last):
                 begin = next(record for record in records if (record.topic, record.partition) == place)
-                self._stop(begin, f"{len(guilty)} of {last - first + 1} records are poison: {guilty[0].reason}")
+                reason = f"{len(guilty)} of {last - first + 1} records are poison: {guilty[0].reason}"
+                self._stop(Stop(begin.offset, begin.timestamp, reason, guilty[0].record))
                 flooded = True
         return flooded
 
@@ -243,8 +256,9 @@ class Consumer:
             if attempts < UNKNOWN_ATTEMPTS:
                 place = f"{record.topic}/{record.partition} at {record.offset}"
                 raise Unavailable(f"{place}: {reason} (attempt {attempts} of {UNKNOWN_ATTEMPTS})") from error
-        if self._floods.see(TopicPartition(record.topic, record.partition), 0, 1):
-            self._stop(record, f"too many records are poison; this one: {reason}")
+        if self._floods.see(TopicPartition(record.topic, record.partition), 0, 1, record.offset):
+            reason = f"too many records are poison; this one: {reason}"
+            self._stop(Stop(record.offset, record.timestamp, reason, record))
             return
         poison = [Poison(record, reason)]
         async with self._database.work() as tx:
@@ -259,11 +273,33 @@ class Consumer:
                 if subscription.on_set_aside is not None and item.record.topic in subscription.topics:
                     await subscription.on_set_aside(tx, item.record)
 
-    def _stop(self, record: Record, reason: str) -> None:
-        self._assignment.stop(record, reason)
+    def _stop(self, stop: Stop) -> None:
+        self._assignment.stop(stop)
         metrics.STOPPED.labels(self._group).set(len(self._assignment.stopped))
-        place = f"{record.topic}/{record.partition}"
-        _log.error("partition stopped", group=self._group, partition=place, offset=record.offset)
+        place = f"{stop.guilty.topic}/{stop.guilty.partition}"
+        _log.error("partition stopped", group=self._group, partition=place, offset=stop.offset)
+
+    async def _can_handle(self, record: Record) -> bool:
+        """Handle a record for a trial: nothing of it stays."""
+        reading = self._reader.read([record])
+        if reading.poison:
+            return False
+        try:
+            async with self._database.work() as tx:
+                for subscription, events in reading.events:
+                    await subscription.handler(tx, events)
+                raise _Trial
+        except _Trial:
+            return True
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - whatever a handler raises, it is not mended yet
+            return False
+
+    async def _go_on(self) -> None:
+        for place in await self._stops.reopen():
+            _log.warning("partition goes on", group=self._group, partition=f"{place.topic}/{place.partition}")
+        metrics.STOPPED.labels(self._group).set(len(self._assignment.stopped))
 
     def _tell(self, poison: Sequence[Poison]) -> None:
         for item in poison:

@@ -17,13 +17,28 @@ class Floods:
 
     def __init__(self) -> None:
         self._counts: dict[TopicPartition, tuple[float, float]] = {}
+        self._tolerated: dict[TopicPartition, int] = {}
 
-    def see(self, partition: TopicPartition, records: int, poison: int) -> bool:
-        """Count; tell whether poison is now a flood on that partition."""
+    def see(self, partition: TopicPartition, records: int, poison: int, last: int) -> bool:
+        """Count, up to the offset `last`; tell whether poison is now a flood on that partition."""
         seen, poisoned = self._counts.get(partition, (0.0, 0.0))
         seen, poisoned = seen + records, poisoned + poison
         flooded = poison > 0 and poisoned >= FLOOD_MIN and poisoned > FLOOD_SHARE * seen
         if seen > WINDOW_RECORDS:
             seen, poisoned = seen / 2, poisoned / 2
         self._counts[partition] = seen, poisoned
+        if partition in self._tolerated:
+            if last < self._tolerated[partition]:
+                return False
+            self.forget(partition)
         return flooded and not partition.topic.startswith(INBOUND)
+
+    def forget(self, partition: TopicPartition) -> None:
+        """Count anew: an operator has said that the cause is mended."""
+        self._counts.pop(partition, None)
+        self._tolerated.pop(partition, None)
+
+    def tolerate(self, partition: TopicPartition, end: int) -> None:
+        """Set poison aside one by one up to the offset `end`, however much it is: an operator has decided so."""
+        self.forget(partition)
+        self._tolerated[partition] = end

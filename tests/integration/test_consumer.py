@@ -17,7 +17,8 @@ from libs.contracts.activity import ActivityEvent
 from libs.contracts.ids import key_of, partition_of, uuid7
 from libs.database import Database, Transaction
 from libs.errors import NotFound, Rejected, Unavailable
-from libs.messaging import admin, letters
+from libs.messaging import admin, letters, stops
+from libs.messaging.assignment import Stop
 from libs.messaging.broker import Headers
 from libs.messaging.consumer import Consumer, Subscription
 from libs.messaging.relay import Relay
@@ -155,6 +156,11 @@ async def set_aside(place: Place, count: int) -> list[letters.DeadLetter]:
 
     await eventually(there, f"{count} records are set aside")
     return await letters.list_letters(place.broker, place.service)
+
+
+async def stopped(database: Database) -> list[Stop]:
+    async with database.work() as tx:
+        return [each.stop for each in await stops.list_stops(tx)]
 
 
 def ids_on(partition: int, count: int) -> list[UUID]:
@@ -339,8 +345,63 @@ async def test_flood_of_poison_stops_its_partition_and_sets_nothing_aside(
         await send_sound(place, more := ids_on(1, 1)[0])
         await heard_all(database, [more])
         assert consumer.lag_s() > 0.0
+
+        async def kept() -> bool:
+            return bool(await stopped(database))
+
+        await eventually(kept, "the stop is kept")
+        (stop,) = await stopped(database)
+        assert (stop.guilty.key, stop.guilty.value) == (key_of(BUSINESS, bad[0]), b"{")
     assert await letters.list_letters(place.broker, place.service) == []
     assert await admin.backlog(place.broker, place.group, [place.topic]) == 40
+
+
+async def test_operator_has_a_flood_set_aside_by_another_process_and_its_partition_goes_on(
+    database: Database, place: Place, heard: Heard
+) -> None:
+    bad = ids_on(0, 40)
+    await send(place, *((one, b"{", headers_of(place)) for one in bad))
+    async with consuming(database, place, heard):
+
+        async def kept() -> bool:
+            return bool(await stopped(database))
+
+        await eventually(kept, "the stop is kept")
+    async with relaying(database, place), consuming(database, place, heard) as consumer:
+        await eventually(lambda: "is stopped at 0" in " ".join(consumer.problems()), "another process keeps it stopped")
+        async with database.work() as tx:
+            with pytest.raises(NotFound, match="is not stopped"):
+                await stops.ask(tx, "resume", TopicPartition(place.topic, 1))
+            assert await stops.ask(tx, "set_aside", TopicPartition(place.topic, 0)) == 1
+        await set_aside(place, 40)
+        await send_sound(place, good := ids_on(0, 1)[0])
+        await heard_all(database, [good])
+        await eventually(lambda: not consumer.problems(), "all is well")
+        await send(place, *((one, b"{", headers_of(place)) for one in bad))
+        await eventually(lambda: "is stopped at 41" in " ".join(consumer.problems()), "the next flood stops it again")
+    assert len(await letters.list_letters(place.broker, place.service)) == 40
+
+
+async def test_stopped_partition_goes_on_by_itself_once_its_records_can_be_handled(
+    database: Database, place: Place, heard: Heard
+) -> None:
+    bad = ids_on(0, 60)
+
+    def refuse(one: UUID) -> None:
+        if one in bad:
+            raise Rejected("not wanted")
+
+    heard.trouble = refuse
+    await send_sound(place, *bad)
+    async with relaying(database, place), consuming(database, place, heard) as consumer:
+        await eventually(lambda: "is stopped at 19" in " ".join(consumer.problems()), "the flood is noticed")
+        assert len(await set_aside(place, 19)) == 19
+        heard.trouble = lambda _: None
+        await heard_all(database, bad[19:])
+        await eventually(lambda: not consumer.problems(), "all is well")
+        await settled(place)
+        assert await stopped(database) == []
+    assert set(await rows(database)) == set(bad[19:])
 
 
 async def test_flood_of_rejected_events_stops_after_a_bounded_number(
