@@ -19,7 +19,7 @@ class Floods:
         self._counts: dict[TopicPartition, tuple[float, float]] = {}
         self._tolerated: dict[TopicPartition, int] = {}
 
-    def see(self, partition: TopicPartition, records: int, poison: int, last: int) -> bool:
+    def see(self, partition: TopicPartition, records: int, poison: int, last: int = 0) -> bool:
         """Count, up to the offset `last`; tell whether poison is now a flood on that partition."""
         seen, poisoned = self._counts.get(partition, (0.0, 0.0))
         seen, poisoned = seen + records, poisoned + poison
