@@ -1,5 +1,7 @@
 """A conversation as events carry it: the head and all its messages."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -9,6 +11,15 @@ from libs.contracts.activity import Direction, Link
 from libs.contracts.event import Event, Instant, Shape
 
 Channel = Literal["voice", "sms", "whatsapp", "webchat", "email"]
+
+TYPES: dict[Channel, str] = {
+    "voice": "call",
+    "sms": "sms",
+    "whatsapp": "whatsapp",
+    "webchat": "chat",
+    "email": "email",
+}
+"""The preset activity object (api_name) that a conversation on each channel is one of, on timelines and in reports."""
 
 
 class Message(Shape):
@@ -71,3 +82,28 @@ class InteractionClosed(Event):
 
     interaction: Interaction
     messages: list[Message] = Field(default_factory=list)
+
+
+def newest_conversations(events: Sequence[InteractionClosed]) -> dict[tuple[UUID, UUID], InteractionClosed]:
+    """Keep each interaction's highest version, by (business, interaction)."""
+    newest: dict[tuple[UUID, UUID], InteractionClosed] = {}
+    for event in events:
+        key = (event.interaction.business_id, event.interaction.interaction_id)
+        held = newest.get(key)
+        if held is None or held.interaction.version < event.interaction.version:
+            newest[key] = event
+    return newest
+
+
+def moment_of(interaction: Interaction) -> datetime:
+    """Say where it stands in time, on timelines and in reports: at its beginning, `opened_at`.
+
+    As call logs do it, and as activities do: `occurred_at` is when one began. So a conversation that goes on for days
+    stands where its first message was, and one that becomes an activity keeps its place.
+    """
+    return interaction.opened_at
+
+
+def agent_of_conversation(interaction: Interaction) -> str | None:
+    """Name whom it is put down to: the name that its source gave, without one the member's id, or None."""
+    return interaction.agent or (None if interaction.agent_id is None else str(interaction.agent_id))

@@ -12,6 +12,8 @@ from libs.messaging.broker import Record
 from libs.messaging.subscription import Subscription
 
 BUSINESSES_MAX = 10_000
+SUBJECTS = ("activity", "interaction")
+"""Where an event holds what it is about, if not itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class _Shelf:
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
         self._decode = decoder_of(subscription.model)
-        self._of_activity = "activity" in subscription.model.model_fields
+        self._subject = next((name for name in SUBJECTS if name in subscription.model.model_fields), None)
         self._business = _business_of(subscription.model)
         self._placed: dict[object, tuple[Record, int | None]] = {}
         self._known: dict[bytes, UUID] = {}
@@ -122,11 +124,11 @@ class _Shelf:
     def decode(self, items: Sequence[tuple[Record, int | None]], poison: list[Poison]) -> list[Any]:
         """Decode records; what cannot be decoded, or says something else than its key and headers, is poison."""
         events = []
-        decode, of_activity = self._decode, self._of_activity
+        decode, inner = self._decode, self._subject
         for record, version in items:
             try:
                 event: Any = decode(record.value or b"")
-                subject = event.activity if of_activity else event
+                subject = event if inner is None else getattr(event, inner)
                 if version is not None and subject.version != version:
                     raise Unreadable(f"ce_version is {version}, the version inside is {subject.version}")
                 if self._named(record.key) != self._business(subject):
@@ -149,6 +151,6 @@ class _Shelf:
 
 
 def _business_of(model: type[Event]) -> Callable[[Any], UUID]:
-    if "activity" in model.model_fields or "business_id" in model.model_fields:
+    if "business_id" in model.model_fields or any(name in model.model_fields for name in SUBJECTS):
         return lambda subject: subject.business_id
     return lambda subject: subject.id

@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 from libs.contracts.activity import ActivityEvent
 from libs.contracts.directory import Business
 from libs.contracts.ids import event_id_of, key_of, uuid7
+from libs.contracts.interaction import InteractionClosed
 from libs.contracts.topics import ACTIVITY_TOPICS
 from libs.database import Transaction
 from libs.messaging.assignment import Assignment, spans
@@ -89,6 +90,20 @@ def test_unknown_type_on_a_topic_is_ignored_and_counted() -> None:
     unknown = record("activity.sung", uuid7(), 1, "activity.changed")
     reading = Reader([subscription()]).read([unknown])
     assert (reading.events, reading.poison, reading.ignored) == ([], [], 1)
+
+
+def test_conversation_is_known_by_the_version_and_business_inside() -> None:
+    one = uuid7()
+    about = {"business_id": str(BUSINESS), "interaction_id": str(one), "version": 2, "source": "pbx", "source_ref": "1"}
+    about |= {"channel": "voice", "direction": "inbound", "opened_at": AT, "closed_at": AT, "recorded_at": AT}
+    value = orjson.dumps({"interaction": about})
+    headers: Sequence[tuple[str, bytes | None]] = [("ce_type", b"interaction.closed"), ("ce_version", b"2")]
+    reader = Reader([Subscription(InteractionClosed, ignore, ("interaction.closed",), True)])
+    reading = reader.read([Record("interaction.closed", key_of(BUSINESS, one), value, headers)])
+    assert (len(reading.events), reading.poison) == (1, [])
+    assert reader.read([Record("interaction.closed", key_of(uuid7(), one), value, headers)]).poison
+    headers = [headers[0], ("ce_version", b"1")]
+    assert reader.read([Record("interaction.closed", key_of(BUSINESS, one), value, headers)]).poison
 
 
 def test_business_is_its_own_business() -> None:
