@@ -178,7 +178,7 @@ async def fill(database: Database, tables: list[str]) -> None:
             columns = await owner.fetch(
                 """select attname as name, format_type(atttypid, null) as kind from pg_attribute
                 where attrelid = $1::text::regclass and attnum > 0 and not attisdropped
-                    and (attnotnull and not atthasdef)""",
+                    and (attnotnull and not atthasdef or attname = 'content_hash')""",
                 table,
             )
             names = ", ".join(f'"{column["name"]}"' for column in columns)

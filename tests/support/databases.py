@@ -48,7 +48,12 @@ async def fresh_urls(package: str) -> AsyncIterator[Urls]:
     try:
         yield urls
     finally:
-        await _on_server(f'drop database if exists "{urls.database}" with (force)')
+        await drop_database(urls)
+
+
+async def drop_database(urls: Urls) -> None:
+    """Drop a test's database, also when somebody is connected to it."""
+    await _on_server(f'drop database if exists "{urls.database}" with (force)')
 
 
 async def _template(package: str) -> str:

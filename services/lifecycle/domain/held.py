@@ -15,6 +15,7 @@ import msgspec
 from libs.contracts import activity as contract
 from libs.contracts.decoding import struct_of
 from libs.contracts.report import Reason as ReasonShape
+from services.lifecycle.domain.chain import GENESIS
 
 Activity = struct_of(contract.Activity)
 ActivityEvent = struct_of(contract.ActivityEvent)
@@ -41,11 +42,14 @@ SHIFT = {name: 2 * place for place, names in enumerate(_TOGETHER) for name in na
 
 
 class Held(NamedTuple):
-    """An activity with what is remembered beside it: which reports have logged it, and who gave each field."""
+    """An activity with what is remembered beside it: which reports have logged it, who gave each field, and the hash
+    of the version that was read.
+    """
 
     activity: contract.Activity
     heard: int = 0
     said: int = 0
+    hash: bytes = GENESIS
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ def merge(held: Held, told: Told, heard: int = 0) -> Held | None:
             said = said & ~(3 << shift) | told.rank << shift
     heard |= held.heard
     _derive(activity, heard)
-    return None if _same(activity, held.activity) else Held(activity, heard, said)
+    return None if _same(activity, held.activity) else held._replace(activity=activity, heard=heard, said=said)
 
 
 def next_version(held: Held, now: datetime, **changes: Any) -> contract.Activity:

@@ -9,6 +9,7 @@ from libs.contracts import activity as contract
 from libs.contracts.decoding import decoder_of
 from libs.database import Transaction
 from libs.errors import Unavailable
+from services.lifecycle.domain.chain import Skeleton
 from services.lifecycle.domain.held import Held
 
 Key = tuple[UUID, UUID]
@@ -18,11 +19,13 @@ decode = decoder_of(contract.ActivityEvent)
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version about to be saved: the activity after it, its event's type and bytes."""
+    """A version about to be saved: the activity after it, its event's bytes, and its place in the chain."""
 
     held: Held
-    type: str
+    skeleton: Skeleton
     document: bytes
+    salt: bytes
+    hash: bytes
 
 
 async def lock_activities(tx: Transaction, keys: Collection[Key]) -> dict[Key, Held]:
@@ -44,7 +47,7 @@ async def lock_activities(tx: Transaction, keys: Collection[Key]) -> dict[Key, H
         return {}
     documents = await tx.fetch(
         """
-        select h.business_id, h.activity_id, h.document
+        select h.business_id, h.activity_id, h.document, h.hash
         from unnest($1::uuid[], $2::uuid[], $3::int[]) as wanted (business_id, activity_id, version)
         join history h on h.business_id = wanted.business_id and h.activity_id = wanted.activity_id
             and h.version = wanted.version
@@ -54,20 +57,20 @@ async def lock_activities(tx: Transaction, keys: Collection[Key]) -> dict[Key, H
         [row[2] for row in locked],
     )
     beside = {(row[0], row[1]): (row[3], row[4]) for row in locked}
-    return {(row[0], row[1]): Held(decode(row[2]).activity, *beside[row[0], row[1]]) for row in documents}
+    return {(row[0], row[1]): Held(decode(row[2]).activity, *beside[row[0], row[1]], row[3]) for row in documents}
 
 
 async def find_activity(tx: Transaction, business_id: UUID, activity_id: UUID) -> Held | None:
     """Read the current state of one activity."""
     row = await tx.find(
         """
-        select a.heard, a.said, h.document from activity a
+        select a.heard, a.said, h.document, h.hash from activity a
         join history h on h.business_id = a.business_id and h.activity_id = a.activity_id and h.version = a.version
         where a.business_id = $1 and a.activity_id = $2
         """,
         business_id, activity_id,
     )  # fmt: skip
-    return None if row is None else Held(decode(row[2]).activity, row[0], row[1])
+    return None if row is None else Held(decode(row[2]).activity, row[0], row[1], row[3])
 
 
 async def save_activities(tx: Transaction, versions: Sequence[Version]) -> None:
@@ -83,15 +86,14 @@ async def save_activities(tx: Transaction, versions: Sequence[Version]) -> None:
         raise Unavailable("some of these activities were changed by somebody else just now")
     await tx.execute(
         """
-        insert into history (business_id, activity_id, version, type, recorded_at, document)
-        select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::timestamptz[], $6::bytea[])
+        insert into history (business_id, activity_id, version, type, recorded_at, by_member, document, salt, hash)
+        select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::timestamptz[], $6::uuid[], $7::bytea[],
+                             $8::bytea[], $9::bytea[])
         """,
-        [each.held.activity.business_id for each in versions],
-        [each.held.activity.activity_id for each in versions],
-        [each.held.activity.version for each in versions],
-        [each.type for each in versions],
-        [each.held.activity.recorded_at for each in versions],
+        *zip(*(each.skeleton for each in versions), strict=True),
         [each.document for each in versions],
+        [each.salt for each in versions],
+        [each.hash for each in versions],
     )
 
 
@@ -150,7 +152,8 @@ _COLUMNS = (
     ("said", "bigint"), ("appends_count", "smallint"), ("assignee_member_id", "uuid"), ("assignee_role_id", "uuid"),
     ("created_at", "timestamptz"), ("planned_at", "timestamptz"), ("due_at", "timestamptz"),
     ("occurred_at", "timestamptz"), ("logged_at", "timestamptz"), ("completed_at", "timestamptz"),
-    ("cancelled_at", "timestamptz"), ("retracted_at", "timestamptz"), ("deleted_at", "timestamptz"), ("search", "text"),
+    ("cancelled_at", "timestamptz"), ("retracted_at", "timestamptz"), ("deleted_at", "timestamptz"),
+    ("erased_at", "timestamptz"), ("search", "text"),
 )  # fmt: skip
 _NAMES = ", ".join(name for name, _ in _COLUMNS)
 _ARRAYS = ", ".join(f"${place}::{kind}[]" for place, (_, kind) in enumerate(_COLUMNS, 1))
@@ -177,7 +180,7 @@ def _row(held: Held) -> tuple[Any, ...]:
         activity.appends_count, None if assignee is None else assignee.member_id,
         None if assignee is None else assignee.role_id, activity.created_at, activity.planned_at, activity.due_at,
         activity.occurred_at, activity.logged_at, activity.completed_at, activity.cancelled_at, activity.retracted_at,
-        activity.deleted_at, None if activity.planned_at is None else searched(activity),
+        activity.deleted_at, activity.erased_at, None if activity.planned_at is None else searched(activity),
     )  # fmt: skip
 
 
