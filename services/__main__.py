@@ -20,7 +20,7 @@ from libs.service.settings import ServiceSettings
 
 NAMES = ("directory", "ingest", "lifecycle", "timeline-projector", "reporting", "webhook-dispatcher")
 PROJECTIONS = ("timeline-projector", "reporting")
-TRUTHS = ("directory", "lifecycle")
+TRUTHS = ("directory", "lifecycle", "ingest")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 Name = Annotated[str, typer.Argument(help=f"one of {', '.join(NAMES)}, or all")]
@@ -111,7 +111,7 @@ def rebuild(name: Name) -> None:
         finally:
             await service.database.close()
         typer.echo(f"{name}: emptied; {records} events will be heard again when it runs", err=True)
-        typer.echo("what is older than the topics comes with: republish directory, republish lifecycle", err=True)
+        typer.echo("what is older than the topics comes with: republish directory, lifecycle and ingest", err=True)
 
     _do(from_zero)
 

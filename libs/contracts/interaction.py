@@ -50,8 +50,8 @@ class Interaction(Shape):
     """A finished conversation at one version: 1 when it closed, the next when its text was erased.
 
     `source_ref` is the id that `source` gave it. `agent_id` is a member, `agent` the name that a source gave where it
-    gave no member. `first_message` is the text of the oldest message. After an erasure (`erased_at`) `address`,
-    `first_message`, the authors and texts of its messages are gone; times and counts stay.
+    gave no member. `first_message` is the text of the oldest message, up to 4,000 characters of it. After an erasure
+    (`erased_at`) `address`, `first_message`, the authors and texts of its messages are gone; times and counts stay.
     """
 
     business_id: UUID

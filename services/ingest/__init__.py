@@ -1,7 +1,8 @@
 """Ingest: is this report acceptable, have we had it before.
 
-Owns    report_identity, report_outcome, report_accepted, report_answered, source
-Serves  /ingest/activities, /ingest/activities/bulk, /ingest/receipts
+Owns    report_identity, report_outcome, report_accepted, report_answered, source, interaction, message,
+        interaction_record
+Serves  /ingest/activities, /ingest/activities/bulk, /ingest/interactions, /ingest/receipts
 Hears   activity.answered, access
-Emits   activity.received
+Emits   activity.received, interaction.closed
 """

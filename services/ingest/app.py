@@ -1,8 +1,9 @@
-"""Wiring of ingest. Interactions and the inbound topic will be served and heard from here too."""
+"""Wiring of ingest: what it serves, hears and does by itself."""
 
 from libs.contracts.report import ReportAnswered
 from libs.service import Service
-from services.ingest import api, forgetting, handlers
+from services.ingest import forgetting, handlers
+from services.ingest.api import interactions, reports
 from services.ingest.gather import Bounds, Gather
 from services.ingest.settings import Settings
 
@@ -13,7 +14,8 @@ def create(settings: Settings) -> Service:
     """Wire the service."""
     service = Service("ingest", settings)
     gather = Gather(Bounds(settings.reports_pending_max, settings.sources_max))
-    service.serve(api.router_of(gather))
+    service.serve(reports.router_of(gather))
+    service.serve(interactions.router_of(gather, settings.reference_wait_max_ms / 1000))
     service.on(ReportAnswered, handlers.note_answers)
     service.every(FORGET_EVERY_S, forgetting.forget_outcomes)
     return service

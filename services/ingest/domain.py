@@ -84,7 +84,7 @@ def accept(arrival: Arrival, value: Any) -> Report:
     try:
         body = BODY.validate_python(value)
     except ValidationError as error:
-        raise _refused([*_read(error), *_check_whole(value)]) from None
+        raise _refused([*read_problems(error), *_check_whole(value)]) from None
     problems = _check_whole(value)
     if problems:
         raise _refused(problems)
@@ -190,7 +190,8 @@ def _append_only(name: str) -> Problem:
     return Problem(name, "not_allowed", "is taken only when the action is append")
 
 
-def _read(error: ValidationError) -> list[Problem]:
+def read_problems(error: ValidationError) -> list[Problem]:
+    """Name the field, the code and the message of each problem, in words of ours."""
     problems = []
     for problem in read_validation(error.errors(include_url=False, include_input=False)):
         message = problem.message

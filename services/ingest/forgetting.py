@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from libs.database import Database
 from libs.service.clock import now
-from services.ingest import store
 from services.ingest.domain import OUTCOME_KEPT_DAYS
+from services.ingest.store import reports as store
 
 SLICE_ROWS = 5_000
 

@@ -10,8 +10,9 @@ from libs.database import Database, Transaction
 from libs.errors import TooMany
 from libs.messaging import outbox
 from libs.messaging.outbox import Outgoing
-from services.ingest import domain, store
+from services.ingest import domain
 from services.ingest.domain import Arrival, Report, Verdict
+from services.ingest.store import reports as store
 
 GATHERED_MAX = 200
 BUSINESSES_CACHED_MAX = 10_000
@@ -79,6 +80,15 @@ class Gather:
                 await self._emit(tx, arrival, [report for report in fresh if report.receipt_id in accepted])
         return domain.judge(reports, accepted, known)
 
+    async def sources_with(self, tx: Transaction, arrival: Arrival, named: set[str]) -> frozenset[str]:
+        """Return the sources of the business, with those `named` as far as there is room for them."""
+        business_id = arrival.business_id
+        known = self._sources.get(business_id, frozenset())
+        if not named <= known:
+            known = await store.insert_sources(tx, arrival, named, self._bounds.sources_max)
+            tx.on_commit(lambda: self._remember(business_id, known))
+        return known
+
     async def _wait(self, lane: Lane, ticket: Ticket) -> Verdict | None:
         try:
             return await ticket.told
@@ -125,12 +135,7 @@ class Gather:
         first: dict[UUID, Report] = {}
         for report in reports:
             first.setdefault(report.receipt_id, report)
-        business_id = arrival.business_id
-        known = self._sources.get(business_id, frozenset())
-        named = {report.source for report in first.values()}
-        if not named <= known:
-            known = await store.insert_sources(tx, arrival, named, self._bounds.sources_max)
-            tx.on_commit(lambda: self._remember(business_id, known))
+        known = await self.sources_with(tx, arrival, {report.source for report in first.values()})
         return [report for report in first.values() if report.source in known]
 
     async def _emit(self, tx: Transaction, arrival: Arrival, reports: Sequence[Report]) -> None:

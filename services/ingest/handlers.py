@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from libs.contracts.report import ReportAnswered
 from libs.database import Transaction
-from services.ingest import domain, store
+from services.ingest import domain
+from services.ingest.store import reports as store
 
 
 async def note_answers(tx: Transaction, events: Sequence[ReportAnswered]) -> None:

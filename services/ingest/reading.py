@@ -8,6 +8,7 @@ import orjson
 
 from libs.errors import Malformed, Rejected, TooLarge
 from libs.service.strict_json import DEPTH_MAX, read_json
+from services.ingest.interactions import INTERACTION_MAX_BYTES
 from services.ingest.reports import REPORT_MAX_BYTES
 
 LINES_MAX = 10_000
@@ -18,12 +19,21 @@ _LONG_NUMBER = b"0" * 16  # 2^53 has sixteen digits
 
 def read_report(text: bytes) -> Any:
     """Read the JSON of one report; all text comes out in NFC. Raises Malformed, TooLarge."""
-    if len(text) > REPORT_MAX_BYTES:
-        raise TooLarge(f"the report has {len(text)} bytes; at most {REPORT_MAX_BYTES} are taken")
+    return _read("report", text, REPORT_MAX_BYTES)
+
+
+def read_interaction(text: bytes) -> Any:
+    """Read the JSON of one interaction; all text comes out in NFC. Raises Malformed, TooLarge."""
+    return _read("interaction", text, INTERACTION_MAX_BYTES)
+
+
+def _read(what: str, text: bytes, bytes_max: int) -> Any:
+    if len(text) > bytes_max:
+        raise TooLarge(f"the {what} has {len(text)} bytes; at most {bytes_max} are taken")
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise Malformed(f"the report is not valid JSON: {error}") from None
+        raise Malformed(f"the {what} is not valid JSON: {error}") from None
     written = orjson.dumps(value)
     if not _is_plain(text, written):
         value = read_json(text)

@@ -40,11 +40,11 @@ _PERSON_KEYS = ("member_id", "role_id", "email", "name")
 def read_instant(text: Any) -> datetime:
     """Read an RFC 3339 instant with an offset into UTC. Raises PydanticCustomError."""
     if not isinstance(text, str) or _INSTANT.fullmatch(text) is None:
-        raise _wrong("instant_invalid", "must be an RFC 3339 instant with an offset, such as 2026-01-31T09:00:00Z")
+        raise refuse("instant_invalid", "must be an RFC 3339 instant with an offset, such as 2026-01-31T09:00:00Z")
     try:
         instant = datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise _wrong("instant_invalid", f"is not an instant that exists: {error}") from None
+        raise refuse("instant_invalid", f"is not an instant that exists: {error}") from None
     _check_year(instant.year)
     return instant
 
@@ -56,7 +56,7 @@ def read_due(text: Any) -> datetime | date:
     try:
         day = date.fromisoformat(text)
     except ValueError as error:
-        raise _wrong("date_invalid", f"is not a date that exists: {error}") from None
+        raise refuse("date_invalid", f"is not a date that exists: {error}") from None
     _check_year(day.year)
     return day
 
@@ -66,10 +66,10 @@ def read_person(value: Any) -> str:
     if isinstance(value, dict):
         unknown = [key for key in value if key not in _PERSON_KEYS]
         if unknown:
-            raise _wrong("unknown_field", f"has {unknown[0][:100]!r}; it may have {', '.join(_PERSON_KEYS)}")
+            raise refuse("unknown_field", f"has {unknown[0][:100]!r}; it may have {', '.join(_PERSON_KEYS)}")
         value = next((value[key] for key in _PERSON_KEYS if value.get(key) is not None), None)
     if not isinstance(value, str) or not 1 <= len(value) <= NAME_MAX or not _one_line(value):
-        raise _wrong(
+        raise refuse(
             "person_invalid",
             f"must be an id, e-mail address or name of 1 to {NAME_MAX} characters, or an object with it",
         )
@@ -79,10 +79,10 @@ def read_person(value: Any) -> str:
 def read_url(value: Any) -> str:
     """Read an address or a file's name; a scheme other than http, https and mailto is refused."""
     if not isinstance(value, str) or not 1 <= len(value) <= URL_MAX or not _one_line(value):
-        raise _wrong("url_invalid", f"must be one line of 1 to {URL_MAX} characters")
+        raise refuse("url_invalid", f"must be one line of 1 to {URL_MAX} characters")
     scheme = _SCHEME.match(value.strip())
     if scheme is not None and scheme[1].lower() not in URL_SCHEMES:
-        raise _wrong("url_invalid", f"has the scheme {scheme[1][:100]!r}; taken are {', '.join(URL_SCHEMES)}")
+        raise refuse("url_invalid", f"has the scheme {scheme[1][:100]!r}; taken are {', '.join(URL_SCHEMES)}")
     return value
 
 
@@ -92,10 +92,11 @@ def _one_line(text: str) -> bool:
 
 def _check_year(year: int) -> None:
     if not YEAR_MIN <= year <= YEAR_MAX:
-        raise _wrong("out_of_range", f"must lie between the years {YEAR_MIN} and {YEAR_MAX}")
+        raise refuse("out_of_range", f"must lie between the years {YEAR_MIN} and {YEAR_MAX}")
 
 
-def _wrong(code: str, message: str) -> PydanticCustomError:
+def refuse(code: str, message: str) -> PydanticCustomError:
+    """Make the error that says what is wrong with a field."""
     return PydanticCustomError(code, "{message}", {"message": message})
 
 
@@ -125,7 +126,7 @@ class Link(TypedDict, total=False):
 def _name_one(link: Link) -> Link:
     named = (link.get("record_id") is not None) + (link.get("external_ref") is not None) + (link.get("all") is True)
     if named != 1:
-        raise _wrong("exactly_one", f"needs exactly one of record_id, external_ref and all: true; it has {named}")
+        raise refuse("exactly_one", f"needs exactly one of record_id, external_ref and all: true; it has {named}")
     return link
 
 

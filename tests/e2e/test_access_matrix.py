@@ -60,6 +60,14 @@ def report(**given: Any) -> dict[str, Any]:
     return {"source": "phone", "source_ref": f"ref-{secrets.token_hex(6)}", "action": "log", "type": "call", **given}
 
 
+def interaction(**given: Any) -> dict[str, Any]:
+    ref, message = f"conv-{secrets.token_hex(6)}", {"id": "1", "direction": "inbound", "text": "hi", "sent_at": DUE}
+    return {
+        "interaction_id": ref, "channel": "sms", "direction": "inbound", "address": "+491", "opened_at": DUE,
+        "closed_at": DUE, "messages": [message], **given,
+    }  # fmt: skip
+
+
 def entity(record_id: str) -> dict[str, str]:
     return {"custom_object": "contact", "entity_id": record_id}
 
@@ -113,6 +121,11 @@ ROWS = [
         lambda known: {"json": report(action="append", activity_id=known, kind="note", text="x", type=None)}, 202,
     ),
     Row("POST /ingest/activities/bulk", "ingest.write", None, lambda _: lines(report(), report())("")),
+    Row("POST /ingest/interactions", "ingest.write", None, lambda _: {"json": interaction()}, 202),
+    Row(
+        "POST /ingest/interactions", "ingest.write", "member",
+        lambda member: {"json": interaction(agent_id=member)}, 202,
+    ),
     Row("GET /ingest/receipts", "ingest.read", "ref", lambda ref: {"params": {"source": "phone", "source_ref": ref}}),
     Row("GET /ingest/receipts/{receipt_id}", "ingest.read", "receipt"),
     Row(f"GET {SCHEDULED}", "activities.read"),

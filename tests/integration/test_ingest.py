@@ -18,9 +18,10 @@ from libs.contracts.ids import uuid7
 from libs.contracts.report import Outcome, Reason, ReportAnswered, ReportReceived
 from libs.database import Database
 from libs.errors import TooMany
-from services.ingest import domain, forgetting, handlers, store
+from services.ingest import domain, forgetting, handlers
 from services.ingest.domain import Arrival, Report, Verdict
 from services.ingest.gather import Bounds, Gather
+from services.ingest.store import reports as store
 from tests.support.http import Tenant, served, settle
 
 MakeDatabase = Callable[[str], Awaitable[Database]]

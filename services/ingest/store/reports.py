@@ -1,4 +1,4 @@
-"""All SQL of ingest."""
+"""Reports: that they were accepted, what became of them, their sources."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime

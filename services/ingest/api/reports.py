@@ -1,4 +1,4 @@
-"""Routes of ingest: reports in, receipts out."""
+"""Reports in, receipts out."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,10 +16,11 @@ from libs.errors import Conflict, NotFound, Problem, Rejected
 from libs.service.answers import json_answer
 from libs.service.clock import now
 from libs.service.http import DatabaseDep
-from services.ingest import domain, reading, store
+from services.ingest import domain, reading
 from services.ingest.domain import Arrival, Report, Verdict
 from services.ingest.gather import Gather
 from services.ingest.reports import BODY, REF_MAX, SOURCE_MAX
+from services.ingest.store import reports as store
 
 CHUNK_LINES = 1_000
 SLICE_LINES = 50
