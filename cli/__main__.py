@@ -125,6 +125,18 @@ def check(
 
 
 @app.command()
+def verify(
+    business: Annotated[str | None, typer.Option(help="one business, by id")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Walk the hash chains of all histories and name each break; exit code 1: there are some."""
+    environment = os.environ | _place(data_dir).environment()
+    command = [sys.executable, "-m", "services", "verify", "lifecycle"]
+    command += ["--business", business] if business is not None else []
+    sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
+
+
+@app.command()
 def sample(activities: int = 10_000, seed: int = 7, data_dir: DataDir = None) -> None:
     """Fill three businesses with realistic data through the public interface."""
     from cli.sample import sample as run

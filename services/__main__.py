@@ -1,10 +1,11 @@
-"""python -m services run|migrate|topics|letters|replay|drop|republish|rebuild <name>: each service by itself."""
+"""python -m services run|migrate|topics|letters|replay|drop|republish|rebuild|verify <name>: each service by itself."""
 
 import asyncio
 import importlib
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated, NoReturn
+from uuid import UUID
 
 import typer
 import uvloop
@@ -114,6 +115,36 @@ def rebuild(name: Name) -> None:
         typer.echo("what is older than the topics comes with: republish directory, lifecycle and ingest", err=True)
 
     _do(from_zero)
+
+
+@app.command()
+def verify(
+    name: Annotated[str, typer.Argument(help="lifecycle, which keeps a history")] = "lifecycle",
+    business: Annotated[UUID | None, typer.Option(help="one business, by id")] = None,
+) -> None:
+    """Walk the hash chains of all histories and name each break; exit code 1: there are some."""
+    if name != "lifecycle":
+        _refuse(f"{name} keeps no chain of versions; lifecycle does")
+    module = importlib.import_module(f"services.{name}.verify")
+    breaks = 0
+
+    def progress(versions: int) -> None:
+        typer.echo(f"{name}: {versions} versions looked at", err=True)
+
+    async def all_of_it() -> None:
+        nonlocal breaks
+        service = create(name)
+        await service.database.open()
+        try:
+            async for each in module.verify(service.database, business, progress):
+                breaks += 1
+                typer.echo(str(each))
+        finally:
+            await service.database.close()
+
+    _do(all_of_it)
+    typer.echo(f"{name}: {breaks} breaks" if breaks else f"{name}: every version is as it was written", err=True)
+    sys.exit(1 if breaks else 0)
 
 
 @app.command()

@@ -6,6 +6,7 @@ from uuid import UUID
 from cli.check import compare, pages
 from cli.check.pages import FIRST, LAST, PAGE_ROWS, Page
 from libs.database import Database
+from services.lifecycle.verify import verify
 
 Stores = Mapping[str, Database]
 """The open database of each service, by package name."""
@@ -14,7 +15,21 @@ TOLD = ("activity.completed", "activity.appended")
 
 
 async def reconcile(stores: Stores, business_id: UUID, full: bool) -> AsyncIterator[str]:
-    """Yield each difference of one business, as a sentence. `full` compares contents too, not versions alone."""
+    """Yield each difference of one business, as a sentence. `full` compares contents and verifies histories too."""
+    for differences in (
+        _compare_activities(stores, business_id, full),
+        _verify(stores["lifecycle"], business_id, full),
+        _compare_receipts(stores, business_id),
+    ):
+        async for difference in differences:
+            yield difference
+    for difference in await _compare_rollups(stores["reporting"], business_id):
+        yield difference
+    for difference in await _compare_badges(stores["timeline_projector"], business_id):
+        yield difference
+
+
+async def _compare_activities(stores: Stores, business_id: UUID, full: bool) -> AsyncIterator[str]:
     endpoints = await _endpoints(stores, business_id)
     async for page in pages.pages_of(stores["lifecycle"], business_id):
         for difference in await _compare_page(stores, page, full):
@@ -22,12 +37,12 @@ async def reconcile(stores: Stores, business_id: UUID, full: bool) -> AsyncItera
         if endpoints.rows:
             for difference in await _compare_deliveries(stores, page, endpoints):
                 yield difference
-    async for difference in _compare_receipts(stores, business_id):
-        yield difference
-    for difference in await _compare_rollups(stores["reporting"], business_id):
-        yield difference
-    for difference in await _compare_badges(stores["timeline_projector"], business_id):
-        yield difference
+
+
+async def _verify(lifecycle: Database, business_id: UUID, full: bool) -> AsyncIterator[str]:
+    if full:
+        async for each in verify(lifecycle, business_id):
+            yield f"history: {each}"
 
 
 async def _compare_page(stores: Stores, page: Page, full: bool) -> list[str]:
@@ -85,7 +100,7 @@ async def _compare_deliveries(stores: Stores, page: Page, endpoints: compare.End
     told = await pages.rows_of(
         stores["lifecycle"],
         """
-        select document from history
+        select activity_id, version, document from history
         where business_id = $1 and activity_id > $2 and activity_id <= $3 and type = any ($4)
         """,
         *page.span,
@@ -99,7 +114,12 @@ async def _compare_deliveries(stores: Stores, page: Page, endpoints: compare.End
         """,
         *page.span,
     )
-    return compare.compare_deliveries(endpoints, [pages.decode(row[0]) for row in told], deliveries)
+    erased = {(row["activity_id"], row["version"]) for row in told if row["document"] is None}
+    return compare.compare_deliveries(
+        endpoints,
+        [pages.decode(row["document"]) for row in told if row["document"] is not None],
+        [row for row in deliveries if (row["activity_id"], row["version"]) not in erased],
+    )
 
 
 async def _compare_receipts(stores: Stores, business_id: UUID) -> AsyncIterator[str]:

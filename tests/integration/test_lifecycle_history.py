@@ -11,6 +11,7 @@ import pytest
 
 from libs.contracts.ids import uuid7
 from libs.database import Database, migrations
+from services.lifecycle import verify
 from services.lifecycle.domain.chain import GENESIS, Skeleton, content_hash_of, hash_of
 from tests.integration.test_lifecycle_reports import admit, report
 from tests.support.databases import drop_database, urls_of
@@ -90,3 +91,91 @@ async def test_versions_older_than_the_chain_are_put_into_it_by_the_migration(tm
         await drop_database(urls)
     assert [(row["version"], row["by_member"]) for row in rows] == 2 * [(1, None), (2, UUID(int=5)), (3, None)]
     assert_chained(rows)
+
+
+async def two_histories(database: Database) -> UUID:
+    """Give activity a three versions, b one; return the business."""
+    tenant = await settle(database)
+    business = tenant.business_id
+    await admit(
+        database,
+        report(business, "schedule", "a", type="call", actor=str(tenant.user_id)),
+        report(business, "log", "a", type="call", summary="it went well"),
+        report(business, "append", "a", text="more"),
+        report(business, "log", "b", type="call", summary="another"),
+    )
+    return business
+
+
+async def tamper(database: Database, sql: str, *arguments: object) -> None:
+    connection = await asyncpg.connect(database.urls.owner)
+    try:
+        await connection.execute("set session_replication_role = replica")  # as a superuser can: no triggers
+        await connection.execute(sql, *arguments)
+    finally:
+        await connection.close()
+
+
+async def breaks(database: Database, business_id: UUID | None = None) -> list[tuple[UUID, int, str]]:
+    return [(each.activity_id, each.version, each.why) async for each in verify.verify(database, business_id)]
+
+
+TAMPERINGS = {
+    "document": ("update history set document = document || ' ' where version = 2", "differs"),
+    "salt": ("update history set salt = uuid_send(gen_random_uuid()) where version = 2", "differs"),
+    "member": ("update history set by_member = gen_random_uuid() where version = 2", "differs"),
+    "time": ("update history set recorded_at = recorded_at - interval '1 microsecond' where version = 2", "differs"),
+    "type": ("update history set type = 'activity.updated' where version = 2", "differs"),
+    "hash": ("update history set hash = sha256('') where version = 2", "differs"),
+    "document with a hash that fits it": (
+        """update history h set document = '{}',
+               hash = chain_hash(p.hash, h.business_id, h.activity_id, h.version, h.type, h.recorded_at, h.by_member,
+                                 sha256(h.salt || '{}'))
+           from history p where p.activity_id = h.activity_id and p.version = 1 and h.version = 2""",
+        "differs",
+    ),
+    "two versions swapped": (
+        """update history set version = version + 100 where version > 1;
+           update history set version = case version when 102 then 3 else 2 end where version > 100""",
+        "differs",
+    ),
+    "moved to another activity": (
+        "update history set activity_id = gen_random_uuid() where version = 1", "differs",
+    ),
+    "made to look erased": (
+        "update history set document = null, salt = null, content_hash = sha256('') where version = 2", "differs",
+    ),
+    "first version removed": ("delete from history where version = 1", "missing"),
+    "version removed": ("delete from history where version = 2", "missing"),
+    "last version removed": ("delete from history where version = 3", "does not have it"),
+    "whole history removed": ("delete from history", "does not have it"),
+    "older version made the current one": ("update activity set version = 2 where version = 3", "is newer"),
+    "activity removed": ("delete from activity where version = 3", "no such activity"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TAMPERINGS)
+async def test_verify_names_what_a_superuser_has_tampered_with(database: Database, kind: str) -> None:
+    sql, why = TAMPERINGS[kind]
+    business = await two_histories(database)
+    assert await breaks(database) == []
+    await tamper(database, sql)
+    found = await breaks(database, business)
+    assert found
+    assert any(why in each for _, _, each in found), found
+    assert await breaks(database, uuid7()) == [], "another business has no break"
+
+
+async def test_verify_goes_on_over_slices_and_while_others_write(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "SLICE", 2)
+    business = await two_histories(database)
+    looked_at: list[int] = []
+    found = []
+    async for each in verify.verify(database, None, looked_at.append):
+        found.append(each)
+        await admit(database, report(business, "append", "b", text="meanwhile"))
+    assert (found, looked_at) == ([], [2, 4, 4])
+    await tamper(database, "update history set salt = uuid_send(gen_random_uuid()) where version = 3")
+    assert [version for _, version, _ in await breaks(database)] == [3]

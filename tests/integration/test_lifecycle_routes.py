@@ -134,6 +134,8 @@ async def test_an_activity_is_scheduled_read_changed_cancelled_restored_logged_a
     ]
     assert history["results"][2]["changes"] == {"notes": {"before": "papers", "after": "more papers"}}
     assert history["results"][0]["by"]["name"] == "Ada"
+    assert all(len(bytes.fromhex(each["hash"])) == 32 and each["erased"] is False for each in history["results"])
+    assert len({each["hash"] for each in history["results"]}) == len(history["results"])
     assert (await world.call("GET", f"/scheduled-activity/{identity}/history")).json() == history
     assert [version for _, version in await world.types()] == list(range(1, 10))
 

@@ -1,6 +1,6 @@
 """What routes answer: activities and objects in S1's shapes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -10,9 +10,10 @@ import orjson
 from fastapi import Request
 
 from libs.contracts import activity as contract
-from libs.contracts.activity import ActivityEvent, state_of
+from libs.contracts.activity import state_of
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.ids import preset_id_of
+from services.lifecycle.store.activities import decode
 
 ASIDE = ("version", "recorded_at", "appends")
 
@@ -99,32 +100,44 @@ def shown_logged(
     }
 
 
-def shown_history(events: Iterable[ActivityEvent]) -> list[dict[str, Any]]:
-    """Show every version: what, who, when, why, from which request or receipt."""
+def shown_history(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Show every version: what, who, when, why, from which request or receipt; of an erased one what is left of it.
+
+    `changes` compares with the version before; where that or this one is erased there is nothing to compare.
+    """
     shown = []
-    before: dict[str, Any] = {}
-    for event in events:
-        after = msgspec.to_builtins(event.activity, builtin_types=(datetime,))
-        changes = {
-            name: {"before": before.get(name), "after": after.get(name)}
-            for name in sorted({*before, *after}.difference(ASIDE))
-            if before.get(name) != after.get(name)
-        }
-        change = event.change
+    before: dict[str, Any] | None = {}
+    for row in rows:
+        event = decode(row["document"]) if row["document"] is not None else None
+        after = msgspec.to_builtins(event.activity, builtin_types=(datetime,)) if event is not None else None
+        change = event.change if event is not None else None
+        by = row["by_member"]
         shown.append(
             {
-                "version": event.activity.version,
-                "type": change.type,
-                "recorded_at": event.activity.recorded_at,
-                "by": _plain(change.by),
-                "why": change.why,
-                "request_id": change.request_id,
-                "receipt_id": change.receipt_id,
-                "changes": changes,
+                "version": row["version"],
+                "type": row["type"],
+                "recorded_at": row["recorded_at"],
+                "by": _plain(change.by) if change else (None if by is None else {"id": by, "name": None}),
+                "why": change.why if change else None,
+                "request_id": change.request_id if change else None,
+                "receipt_id": change.receipt_id if change else None,
+                "changes": _changes(before, after),
+                "hash": row["hash"].hex(),
+                "erased": event is None,
             }
         )
         before = after
     return shown
+
+
+def _changes(before: dict[str, Any] | None, after: dict[str, Any] | None) -> dict[str, Any]:
+    if before is None or after is None:
+        return {}
+    return {
+        name: {"before": before.get(name), "after": after.get(name)}
+        for name in sorted({*before, *after}.difference(ASIDE))
+        if before.get(name) != after.get(name)
+    }
 
 
 def paged(request: Request, results: Sequence[Any], count: int, page: int, page_size: int) -> dict[str, Any]:

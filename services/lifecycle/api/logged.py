@@ -94,7 +94,7 @@ async def history_of(caller: Caller, activity_id: UUID, *, logged: bool) -> Resp
     async with caller.database.transaction(caller.principal) as tx:
         held = visible(await activities.find_activity(tx, caller.business_id, activity_id), activity_id, logged=logged)
         rows = await activities.list_history(tx, caller.business_id, activity_id)
-    shown = shown_history(activities.decode(row["document"]) for row in rows)
+    shown = shown_history(rows)
     return versioned(paged(caller.request, shown, len(shown), 1, len(shown)), held.activity.version)
 
 

@@ -46,3 +46,38 @@ def hash_of(previous: bytes, version: Skeleton, content_hash: bytes) -> bytes:
         (version.at - _EPOCH) // _MICROSECOND, version.by.bytes if version.by is not None else NOBODY, content_hash,
     )  # fmt: skip
     return sha256(parts + version.type.encode()).digest()
+
+
+class Link(NamedTuple):
+    """A version as it is stored: what it covers, its hash, and the version its activity is at (None: has no row)."""
+
+    skeleton: Skeleton
+    content: bytes
+    hash: bytes
+    newest: int | None
+
+
+class Walk:
+    """Follows chains, given all versions in the order of their keys; says of each what is wrong with it."""
+
+    def __init__(self) -> None:
+        self._key: tuple[UUID, UUID] | None = None
+        self._version = 0
+        self._hash = GENESIS
+
+    def follow(self, link: Link) -> list[str]:
+        """Compare a version with the one before it."""
+        skeleton = link.skeleton
+        found = []
+        if self._key != skeleton[:2]:
+            self._key, self._version, self._hash = skeleton[:2], 0, GENESIS
+            if link.newest is None:
+                found.append("has a history, but there is no such activity")
+        if skeleton.version != self._version + 1:
+            found.append(f"comes after version {self._version}: versions between them are missing")
+        elif hash_of(self._hash, skeleton, link.content) != link.hash:
+            found.append("its hash differs: it or the version before it was changed")
+        if link.newest is not None and skeleton.version > link.newest:
+            found.append(f"is newer than the activity, which is at version {link.newest}")
+        self._version, self._hash = skeleton.version, link.hash
+        return found

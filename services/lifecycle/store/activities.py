@@ -98,10 +98,10 @@ async def save_activities(tx: Transaction, versions: Sequence[Version]) -> None:
 
 
 async def list_history(tx: Transaction, business_id: UUID, activity_id: UUID) -> list[Any]:
-    """List all versions, oldest first: `version`, `recorded_at`, `document`."""
+    """List all versions, oldest first: the skeleton, `hash`, and `document` (None: erased)."""
     return await tx.fetch(
         """
-        select version, recorded_at, document from history
+        select version, type, recorded_at, by_member, hash, document from history
          where business_id = $1 and activity_id = $2 order by version
         """,
         business_id, activity_id,
