@@ -1,7 +1,7 @@
 """Wiring: what directory serves."""
 
 from libs.service import Service
-from services.directory.api import businesses, keys, members, records, roles
+from services.directory.api import businesses, erasures, keys, members, records, roles, security
 from services.directory.settings import Settings
 
 
@@ -13,4 +13,6 @@ def create(settings: Settings) -> Service:
     service.serve(roles.router)
     service.serve(keys.router)
     service.serve(records.router)
+    service.serve(erasures.router)
+    service.serve(security.router)
     return service

@@ -115,6 +115,9 @@ ROWS = [
     Row(f"GET {RECORDS}/{{record_id}}", "records.read", "record", path=CONTACT),
     Row(f"PATCH {RECORDS}/{{record_id}}", "records.write", "record", body(status="Inactive"), path=CONTACT),
     Row(f"DELETE {RECORDS}/{{record_id}}", "records.write", "spare_record", ok=204, path=CONTACT),
+    Row(f"POST {RECORDS}/{{record_id}}/erase", "records.write", "spare_record", body(reason="asked"), 202, CONTACT),
+    Row(f"GET {RECORDS}/{{record_id}}/erase", "records.read", "spare_record", path=CONTACT),
+    Row("GET /api/directory/security-events", RW[0]),
     Row("POST /ingest/activities", "ingest.write", None, lambda _: {"json": report()}, 202),
     Row(
         "POST /ingest/activities", "ingest.write", "logged",

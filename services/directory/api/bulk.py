@@ -92,6 +92,11 @@ async def save_lines(tx: Transaction, principal: Principal, found: dict[str, Any
     for start in range(0, len(waiting), BATCH_ROWS):
         rows = await records.save_records(tx, place, waiting[start : start + BATCH_ROWS], at, replace=True)
         await append(tx, events_of("directory.record", rows))
+    gone = await records.list_erased(tx, principal.business_id, {each.id for each in waiting})
+    for index in [index for index, each in new.items() if each.id in gone]:
+        lines.bad[index] = [
+            Problem("external_ref", "erased", f"names record {new.pop(index).id}, which {rules.ERASED}")
+        ]
     results = [
         {"index": index, "id": str(new[index].id)} if index in new else {"index": index, "errors": lines.bad[index]}
         for index in sorted([*new, *lines.bad])

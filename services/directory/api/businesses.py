@@ -26,7 +26,8 @@ from libs.service.idempotency import once
 from services.directory.api.pages import Page, answer_page
 from services.directory.domain import rules
 from services.directory.domain.events import events_of
-from services.directory.store import businesses, keys, members
+from services.directory.store import businesses, keys, members, security
+from services.directory.store.security import By
 
 OPERATOR = "operator"
 
@@ -79,6 +80,8 @@ async def create_business(body: BusinessBody, request: Request, database: Databa
 
         async def write() -> Response:
             user_id = await _insert_everything(tx, tenant.business_id, body, key, now())
+            by = By(tenant.business_id, None, None, request.state.request_id)
+            await security.insert_event(tx, "key.made", key.id, by)
             fresh.append({"id": tenant.business_id, "api_key": key.text, "user_id": user_id})
             return json_answer(fresh[0] | {"api_key": None}, 201)  # kept for a repetition: keys are shown once
 

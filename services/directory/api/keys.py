@@ -15,9 +15,10 @@ from libs.service.clock import now
 from libs.service.http import DatabaseDep
 from libs.service.idempotency import once
 from services.directory.api.pages import Page, answer_page, must_exist, shown
+from services.directory.api.security import done_by
 from services.directory.domain import rules
 from services.directory.domain.events import events_of
-from services.directory.store import keys
+from services.directory.store import keys, security
 
 router = APIRouter(prefix="/api/directory/api-keys")
 
@@ -53,6 +54,7 @@ async def create_key(body: KeyBody, principal: Writer, request: Request, databas
                 "expires_at": None,
             }
             row = await keys.insert_key(tx, new)
+            await security.insert_event(tx, "key.made", key.id, done_by(principal, request))
             await append(tx, events_of("directory.api_key", [row]))
             fresh.append(shown(row))
             return versioned(fresh[0] | {"api_key": None}, 1, 201, key.id)
@@ -77,6 +79,7 @@ async def revoke_key(key_id: UUID, principal: Writer, request: Request, database
         if row is None:
             must_exist(await keys.find_key(tx, principal.business_id, key_id), "key", key_id)
         else:
+            await security.insert_event(tx, "key.revoked", key_id, done_by(principal, request))
             await append(tx, events_of("directory.api_key", [row]))
     request.app.state.access.invalidate()
     return Response(status_code=204)

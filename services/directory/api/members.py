@@ -18,9 +18,10 @@ from libs.service.clock import now
 from libs.service.http import DatabaseDep
 from libs.service.idempotency import once
 from services.directory.api.pages import Page, answer_page, must_exist, shown
+from services.directory.api.security import done_by
 from services.directory.domain import rules
 from services.directory.domain.events import events_of
-from services.directory.store import keys, members
+from services.directory.store import keys, members, security
 
 router = APIRouter(prefix="/api/directory/members")
 
@@ -164,6 +165,7 @@ async def create_token(
                 "expires_at": at + rules.token_life(body.expires_in_s if body else None),
             }
             row = await keys.insert_key(tx, token)
+            await security.insert_event(tx, "key.made", key.id, done_by(principal, request))
             await append(tx, events_of("directory.api_key", [row]))
             fresh.append({"id": key.id, "token": key.text, "expires_at": row["expires_at"]})
             return json_answer(fresh[0] | {"token": None}, 201)

@@ -78,6 +78,7 @@ async def create_record(body: RecordBody, call: Writing) -> Response:
             new = await _check(tx, call.place, body)
             rows = await records.save_records(tx, call.place, [new], now(), replace=False)
             if not rows:
+                await _refuse_erased(tx, call.place, new.id)
                 link = f"/api/directory/records/{call.place.object}/{new.id}"
                 raise Conflict(f"external_ref: there is a record {body.external_ref!r} already", "ref_taken", link)
             return await _announce(tx, rows[0], 201)
@@ -116,6 +117,7 @@ async def put_record(external_ref: Annotated[Ref, Path()], body: RecordBody, cal
             rows = await records.save_records(tx, call.place, [new], now(), replace=True)
             if rows:
                 return await _announce(tx, rows[0], 201 if rows[0]["version"] == 1 else 200)
+            await _refuse_erased(tx, call.place, new.id)
             record = must_exist(await records.find_record(tx, call.place, new.id), "record", new.id)
             return versioned(shown(record), record["version"], wrote=new.id)
 
@@ -153,6 +155,7 @@ async def change_record(record_id: UUID, body: RecordPatch, call: Writing) -> Re
 
         async def write() -> Response:
             before = await _lock(tx, call.place, record_id, if_match(call.request))
+            await _refuse_erased(tx, call.place, record_id)
             changes = body.model_dump(exclude_unset=True)
             if "fields" in changes:
                 merged = rules.merge_fields(orjson.loads(before["fields"]), changes["fields"])
@@ -202,6 +205,13 @@ async def _lock(tx: Transaction, place: Place, record_id: UUID, seen: int | None
     record = must_exist(await records.lock_record(tx, place, record_id), place.object, record_id)
     rules.check_version(record["version"], seen)
     return record
+
+
+async def _refuse_erased(tx: Transaction, place: Place, record_id: UUID) -> None:
+    """Refuse to fill an erased record again. Raises Conflict."""
+    if await records.list_erased(tx, place.business_id, [record_id]):
+        link = f"/api/directory/records/{place.object}/{record_id}/erase"
+        raise Conflict(f"record {record_id}: {rules.ERASED}", "erased", link)
 
 
 async def _announce(tx: Transaction, record: dict[str, Any], status: int) -> Response:

@@ -15,6 +15,9 @@ TOKEN_DEFAULT_S = 30 * 24 * 3600
 TOKEN_MIN_S = 60
 TOKEN_MAX_S = 365 * 24 * 3600
 
+ERASED = "was erased and takes nothing in any more"
+"""Otherwise the next nightly import would bring the person back."""
+
 PERMISSIONS: tuple[str, ...] = tuple(
     f"{life}.{act}" for life in ("scheduled", "logged") for act in ("view", "log", "create", "edit", "delete")
 )

@@ -1,6 +1,6 @@
 """Records of all objects."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -37,7 +37,7 @@ async def save_records(
     """Insert records and return what was written; ids must be different from each other.
 
     With `replace` those that exist are brought to the new state as their next version, unless they have it already.
-    Without it they stay as they are. Deleted ones come back either way.
+    Without it they stay as they are. Deleted ones come back either way, erased ones never.
     """
     rows = await tx.fetch(
         """
@@ -51,9 +51,9 @@ async def save_records(
         set version = record.version + 1, name = excluded.name, status = excluded.status,
             owner_id = excluded.owner_id, fields = excluded.fields, updated_at = excluded.updated_at,
             deleted_at = null
-        where record.deleted_at is not null
+        where record.erased_at is null and (record.deleted_at is not null
            or $4 and (record.name, record.status, record.owner_id, record.fields)
-                     is distinct from (excluded.name, excluded.status, excluded.owner_id, excluded.fields)
+                     is distinct from (excluded.name, excluded.status, excluded.owner_id, excluded.fields))
         returning *
         """,
         place.business_id,
@@ -90,6 +90,51 @@ async def lock_record(tx: Transaction, place: Place, record_id: UUID) -> Row | N
         record_id,
     )
     return dict(row) if row else None
+
+
+async def lock_any(tx: Transaction, place: Place, record_id: UUID) -> Row | None:
+    """Lock a record, deleted or not."""
+    row = await tx.find(
+        "select * from record where business_id = $1 and object = $2 and id = $3 for update",
+        place.business_id,
+        place.object,
+        record_id,
+    )
+    return dict(row) if row else None
+
+
+async def erase_record(tx: Transaction, business_id: UUID, record_id: UUID, at: datetime) -> Row:
+    """Take everything personal from a locked record, as its next version; its id stays what its ref made it."""
+    rows = await tx.fetch(
+        """
+        update record
+        set version = version + 1, name = 'Erased', external_ref = null, fields = '{}', updated_at = $3, erased_at = $3
+        where business_id = $1 and id = $2 returning *
+        """,
+        business_id, record_id, at,
+    )  # fmt: skip
+    return dict(rows[0])
+
+
+async def find_erased(tx: Transaction, place: Place, record_id: UUID) -> Row | None:
+    """Find a record that was erased, deleted or not."""
+    row = await tx.find(
+        "select * from record where business_id = $1 and object = $2 and id = $3 and erased_at is not null",
+        place.business_id,
+        place.object,
+        record_id,
+    )
+    return dict(row) if row else None
+
+
+async def list_erased(tx: Transaction, business_id: UUID, record_ids: Collection[UUID]) -> set[UUID]:
+    """Tell which of the records were erased."""
+    rows = await tx.fetch(
+        "select id from record where business_id = $1 and id = any($2::uuid[]) and erased_at is not null",
+        business_id,
+        list(record_ids),
+    )
+    return {row[0] for row in rows}
 
 
 async def save_record(tx: Transaction, record: Row) -> Row:
