@@ -27,13 +27,19 @@ def up(
     port: Annotated[int | None, typer.Option(help="8080, or the next free one", min=1, max=65535)] = None,
     data_dir: DataDir = None,
     detach: Annotated[bool, typer.Option("--detach", help="return when everything is ready")] = False,
+    apart: Annotated[bool, typer.Option("--apart", help="a process for each service, behind a gateway")] = False,
+    replicas: Annotated[list[str] | None, typer.Option(help="service=number, such as timeline-projector=2")] = None,
     silent: Annotated[bool, typer.Option("--silent", hidden=True)] = False,
 ) -> None:
     """Start everything, print address, business and keys, and run until Ctrl-C."""
-    from cli import running
+    from cli import fleet, running
+
+    def start() -> None:
+        counted = fleet.read_replicas(replicas or [])
+        running.up(_place(data_dir), port, counted if apart or replicas else None, detach, silent)
 
     output.hear_servers()
-    _attempt(lambda: running.up(_place(data_dir), port, detach, silent))
+    _attempt(start)
 
 
 @app.command()
@@ -42,6 +48,17 @@ def down(data_dir: DataDir = None) -> None:
     from cli import running
 
     _attempt(lambda: running.down(_place(data_dir)))
+
+
+@app.command()
+def restart(
+    service: Annotated[str, typer.Argument(help="its name, or all")] = "all",
+    data_dir: DataDir = None,
+) -> None:
+    """Restart the processes of a service one at a time, each when the one before is ready again."""
+    from cli import restarting
+
+    _attempt(lambda: restarting.restart(_place(data_dir), service))
 
 
 @app.command()
@@ -63,15 +80,18 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Say what runs."""
     from cli import status as found
 
-    content = found.status(_place(data_dir))
+    content = found.status(_place(data_dir), lag=True)
     if as_json:
         output.print_json(content)
         return
     output.result.print("ready" if content["ready"] else "not ready")
     for process in content["processes"]:
-        output.result.print(f"  {process['name']:<20} process {process['pid']}")
+        where = f"process {process['pid']:<8} port {process['port']:<6} {process['rss_mib']:>4} MiB"
+        output.result.print(f"  {process['name']:<20} {where}{'' if process['ready'] else '  not ready'}")
     for name, database in content["databases"].items():
-        output.result.print(f"  {name:<20} {database['url']}{'' if database['reachable'] else '  not reachable'}")
+        behind = f"  {content['lag'][name]} events not heard" if content["lag"].get(name) else ""
+        reachable = "" if database["reachable"] else "  not reachable"
+        output.result.print(f"  {name:<20} {database['url']}{reachable}{behind}")
     kafka = content["kafka"]
     output.result.print(
         f"  {'kafka':<20} {kafka['bootstrap_servers']}{'' if kafka['reachable'] else '  not reachable'}"

@@ -64,11 +64,6 @@ class Place:
         return self.directory / "credentials.json"
 
     @property
-    def services_log(self) -> Path:
-        """What the services say."""
-        return self.directory / "logs" / "services.log"
-
-    @property
     def supervisor_log(self) -> Path:
         """What `up --detach` says."""
         return self.directory / "logs" / "supervisor.log"
@@ -134,7 +129,7 @@ class Place:
         )
 
     def note(self, name: str, process: Working | None) -> None:
-        """Write down who is the `supervisor` or runs the `services`; None: nobody."""
+        """Write down who is the `supervisor`, runs the `services` or one of them; None: nobody."""
         path = self.directory / f"{name}.json"
         if process is None:
             path.unlink(missing_ok=True)
@@ -142,10 +137,24 @@ class Place:
             processes.write_private(path, json.dumps(asdict(process)))
 
     def find(self, name: str) -> Working | None:
-        """Return the living `supervisor` or `services` process, or None."""
+        """Return a living process by its name: `supervisor`, `services`, `gateway`, `ingest-1`; or None."""
         kept = read_json(self.directory / f"{name}.json")
         process = Working(**kept) if kept else None
         return process if process is not None and process.alive else None
+
+    def front(self) -> Working | None:
+        """Return the living process at whose port the installation is served: all services, or the gateway."""
+        return self.find("gateway") or self.find("services")
+
+    def working(self) -> dict[str, Working]:
+        """Return all living processes that serve, by name; the gateway first."""
+        apart = sorted(path.stem for path in self.directory.glob("*-[0-9].json"))
+        found = {name: self.find(name) for name in ("gateway", "services", *apart)}
+        return {name: process for name, process in found.items() if process is not None}
+
+    def port_of(self, name: str) -> int:
+        """Return the port kept for a process of that name; a new one is chosen when there is none, or it is taken."""
+        return processes.choose_ports(self.directory / f"{name}.port", 1)[0]
 
     def secrets(self) -> dict[str, str]:
         """Return the installation's secrets; they are made the first time."""
@@ -213,3 +222,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
         if isinstance(found, dict):
             return found
     return None
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a small file of ours, whole or not at all."""
+    processes.write_private(path, json.dumps(content))

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from cli import output, status, supervisor
 from cli.http import is_ready
@@ -17,19 +18,23 @@ UP_S = 300.0
 DOWN_S = 90.0
 
 
-def up(place: Place, port: int | None, detach: bool, silent: bool = False) -> None:
+Replicas = Mapping[str, int] | None
+"""How many processes of each service run apart; None: all services in one process."""
+
+
+def up(place: Place, port: int | None, replicas: Replicas, detach: bool, silent: bool = False) -> None:
     """Run the installation in this process (or aside); when it runs already, say where. `silent`: without the keys."""
     place.make()
-    if _is_held(place) and _joins(place, port):
+    if _is_held(place) and _joins(place, port, replicas):
         output.print_credentials(status.credentials(place))
         return
     if detach:
-        _start_aside(place, port)
+        _start_aside(place, port, replicas)
         output.print_credentials(status.credentials(place))
         return
     try:
         with processes.locked(place.lock, 1.0):
-            Supervisor(place, supervisor.choose_port(place, port)).run(silent)
+            Supervisor(place, supervisor.choose_port(place, port), replicas).run(silent)
     except ServerFailed as error:
         raise Trouble(str(error)) from error
 
@@ -72,14 +77,17 @@ def _is_held(place: Place) -> bool:
         return True
 
 
-def _start_aside(place: Place, port: int | None) -> None:
+def _start_aside(place: Place, port: int | None, replicas: Replicas) -> None:
     """Start `up` in a session of its own, with nothing of ours open, and wait until it is ready."""
     command = [sys.executable, "-m", "cli", "up", "--silent", "--data-dir", str(place.directory)]
+    command += ["--port", str(port)] if port else []
+    if replicas is not None:
+        command += ["--apart", *(f"--replicas={service}={number}" for service, number in replicas.items())]
     place.supervisor_log.unlink(missing_ok=True)  # so that its end tells of this start
     out = processes.open_log(place.supervisor_log)
     try:
         aside = subprocess.Popen(
-            [*command, *(["--port", str(port)] if port else [])],
+            command,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -94,16 +102,19 @@ def _start_aside(place: Place, port: int | None) -> None:
     processes.release(aside)
 
 
-def _joins(place: Place, port: int | None) -> bool:
+def _joins(place: Place, port: int | None, replicas: Replicas) -> bool:
     """Wait until the one that runs is ready; False when it ends instead, and its place is free."""
     output.say(f"it runs already, or is about to, in {place.directory}")
     if not processes.wait_until(lambda: _is_ready(place) or not _is_held(place), UP_S):
         raise Trouble(f"the one that runs is not ready within {UP_S:g} s; ./activities status says more, down ends it")
     if not _is_ready(place):
         return False
-    services = place.find("services")
-    if port is not None and services is not None and services.port != port:
-        output.say(f"it runs on port {services.port}, not {port}; ./activities down first, to change that")
+    front = place.front()
+    if port is not None and front is not None and front.port != port:
+        output.say(f"it runs on port {front.port}, not {port}; ./activities down first, to change that")
+    wanted = replicas is not None and {f"{service}-{number}" for service, number in replicas.items()}
+    if wanted is not False and (place.find("gateway") is None or not wanted <= place.working().keys()):
+        output.say("it does not run apart in that way; ./activities down first, to change that")
     return True
 
 
@@ -115,10 +126,10 @@ def _wait_for_ready(place: Place, aside: subprocess.Popen[bytes]) -> None:
 
 
 def _is_ready(place: Place) -> bool:
-    services, kept = place.find("services"), read_json(place.credentials)
-    if services is None or kept is None:
+    front, kept = place.front(), read_json(place.credentials)
+    if front is None or kept is None:
         return False
-    return all(is_ready(services.port, kept[name]) for name in ("api_key", "bearer_token"))
+    return all(is_ready(front.port, kept[name]) for name in ("api_key", "bearer_token"))
 
 
 def _tail(place: Place) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from cli.http import is_ready
-from cli.place import ROOT, Place, Trouble, read_json
-from libs.embedded import kafka
+from cli.place import ROOT, Place, Trouble, Working, read_json
+from libs.embedded import kafka, processes
 
 
 def credentials(place: Place) -> dict[str, Any]:
@@ -15,23 +15,54 @@ def credentials(place: Place) -> dict[str, Any]:
     kept = read_json(place.credentials)
     if kept is None:
         raise Trouble(f"no credentials in {place.directory} yet; ./activities up makes them")
-    services = place.find("services")
-    port = services.port if services else kept["port"]
+    front = place.front()
+    port = front.port if front else kept["port"]
     named = {name: kept[name] for name in ("business_id", "user_id", "api_key", "bearer_token")}
     return {"url": f"http://127.0.0.1:{port}", **named, "operator_key": place.secrets()["operator_key"]}
 
 
-def status(place: Place) -> dict[str, Any]:
-    """Return what runs: our processes, each service's database, Kafka."""
+def status(place: Place, lag: bool = False) -> dict[str, Any]:
+    """Return what runs: our processes, each service's database, Kafka. `lag`: and what services have not heard yet."""
     kept = read_json(place.credentials) or {}
-    supervisor, services = place.find("supervisor"), place.find("services")
-    ready = services is not None and bool(kept) and is_ready(services.port, kept["api_key"])
-    found = [
-        {"name": name, "pid": process.pid, "ready": ready}
-        for name, process in (("supervisor", supervisor), ("services", services))
-        if process is not None
-    ]
-    return {"ready": ready, "processes": found, "databases": _databases(place), "kafka": _kafka(place)}
+    supervisor, working, front = place.find("supervisor"), place.working(), place.front()
+    ready = front is not None and bool(kept) and is_ready(front.port, kept["api_key"])
+    found = [_process("supervisor", supervisor, ready)] if supervisor is not None else []
+    for name, process in working.items():
+        found.append(_process(name, process, bool(kept) and is_ready(process.port, kept["api_key"])))
+    content: dict[str, Any] = {
+        "ready": ready,
+        "processes": found,
+        "databases": _databases(place),
+        "kafka": _kafka(place),
+    }
+    return content | ({"lag": _lag(place) if content["kafka"]["reachable"] else {}} if lag else {})
+
+
+def _process(name: str, process: Working, ready: bool) -> dict[str, Any]:
+    rss = processes.memory_mib(process.pid)
+    return {"name": name, "pid": process.pid, "port": process.port, "rss_mib": round(rss), "ready": ready}
+
+
+def _lag(place: Place) -> dict[str, int]:
+    """Count for each service the records that it has not acknowledged yet; empty when Kafka does not say."""
+    from cli import check  # brings all services, which few commands need
+    from libs.errors import Unavailable
+    from libs.messaging import admin
+    from libs.service import logs
+    from libs.service.settings import ServiceSettings
+
+    logs.set_up("error")
+    with check.surroundings(place.environment()):
+        groups, broker = check.groups(), ServiceSettings().broker()
+        try:
+            behind = asyncio.run(admin.backlogs(broker, groups))
+        except Unavailable:
+            return {}
+    lag: dict[str, int] = {}
+    for group, count in behind.items():
+        service = group.partition(".")[0].replace("_", "-")
+        lag[service] = lag.get(service, 0) + count
+    return lag
 
 
 def _databases(place: Place) -> dict[str, Any]:

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NoReturn
 
-from cli import http, output, status
+from cli import fleet, http, output, restarting, status
+from cli.fleet import STOP_S, Fleet
 from cli.place import ROOT, Place, Trouble, Working, read_json
 from libs.embedded import processes
 from libs.embedded.processes import ServerFailed
@@ -20,18 +21,20 @@ PORT = 8080
 TOKEN_S = 365 * 86_400
 PREPARE_S = 120.0
 READY_S = 60.0
-STOP_S = 25.0
-LOOK_S = 1.0
-RESTART_WAIT_MAX_S = 15.0
+LOOK_S = 0.5
 
 
 @dataclass
 class Supervisor:
-    """The process that owns a running installation. It holds the lock of its data directory while it lives."""
+    """The process that owns a running installation. It holds the lock of its data directory while it lives.
+
+    `replicas` says how many processes of each service there are, apart; None: all services in one.
+    """
 
     place: Place
     port: int
-    child: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    replicas: Mapping[str, int] | None = None
+    running: Fleet | None = field(default=None, init=False)
 
     def run(self, silent: bool) -> None:
         """Start everything, print the keys (`silent`: no, a log holds none), look after it until a signal, stop it."""
@@ -57,7 +60,8 @@ class Supervisor:
         stop_services(self.place)
         self.start_servers()
         self._prepare()
-        self._spawn()
+        self.running = Fleet(self.place, self._plan())
+        self.running.start()
         self._await(None, "the services are ready")
         if not self.place.credentials.exists():
             make_sample_business(self.place, self.port)
@@ -80,38 +84,26 @@ class Supervisor:
                 each.result()
 
     def look_after(self) -> NoReturn:
-        """Start again what ends: the services with a growing wait, the servers at once."""
-        wait, began = 0.5, time.monotonic()
+        """Start again what ends: a service with a growing wait, the servers at once. Restart what is asked for."""
+        assert self.running is not None
         while True:
-            assert self.child is not None
-            try:
-                code = self.child.wait(LOOK_S)
-            except subprocess.TimeoutExpired:
-                self._revive_servers()
-                continue
-            wait = 0.5 if time.monotonic() - began > 60 else min(wait * 2, RESTART_WAIT_MAX_S)
-            output.say(f"the services ended with code {code}; starting them again in {wait:g} s, see {self._log}")
-            time.sleep(wait)
             self._revive_servers()
-            self._spawn()
-            began = time.monotonic()
+            self.running.revive()
+            restarting.do_what_is_asked(self.place, self.running)
+            time.sleep(LOOK_S)
 
     def stop(self) -> None:
-        """Stop the services, then Kafka, then PostgreSQL."""
-        if self.child is not None and self.child.poll() is None:
-            self.child.terminate()
-            try:
-                self.child.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                output.say(f"the services did not end within {STOP_S:g} s and are killed")
-                self.child.kill()
-                self.child.wait()
+        """Stop the gateway, the services, then Kafka, then PostgreSQL."""
+        if self.running is not None:
+            self.running.stop()
         stop_all(self.place)
         self.place.note("supervisor", None)
 
-    @property
-    def _log(self) -> Path:
-        return self.place.services_log
+    def _plan(self) -> list[fleet.Part]:
+        if self.replicas is None:
+            return fleet.together(self.port)
+        instance = self.place.environment()["KAFKA_INSTANCE"]
+        return fleet.apart(self.port, self.replicas, self.place.directory / "gateway", instance, self.place.port_of)
 
     def _revive_servers(self) -> None:
         gone = []
@@ -147,35 +139,20 @@ class Supervisor:
             words = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
             raise Trouble(f"preparing databases and topics failed with code {done.returncode}:\n{words}")
 
-    def _spawn(self) -> None:
-        """Start the services as one process that ends when we do, even when we are killed."""
-        run = [sys.executable, "-m", "services", "run", "all", "--port", str(self.port)]
-        out = processes.open_log(self._log)
-        try:
-            self.child = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", *run],
-                cwd=ROOT,
-                env=self.place.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                process_group=0,
-            )
-        finally:
-            os.close(out)
-        self.place.note("services", Working.of(self.child.pid, self.port))
-
     def _await(self, key: str | None, what: str) -> None:
-        child = self.child
-        assert child is not None
-        if not processes.wait_until(lambda: child.poll() is not None or http.is_ready(self.port, key), READY_S):
-            waiting = http.ask(self.port, "GET", "/readyz", key)[1]
-            raise Trouble(f"not within {READY_S:g} s: {what} ({waiting}). The end of {self._log}:\n{self._tail()}")
-        if child.poll() is not None:
-            raise Trouble(f"the services ended with code {child.returncode}. The end of {self._log}:\n{self._tail()}")
+        running = self.running
+        assert running is not None
+        if not processes.wait_until(lambda: any(running.ended()) or http.is_ready(self.port, key), READY_S):
+            raise Trouble(f"not within {READY_S:g} s: {what} ({self._waiting(key)}), see {self.place.directory}/logs")
+        for part, code in running.ended():
+            log = running.log_of(part)
+            raise Trouble(f"{part.called} ended with code {code}. The end of {log}:\n{processes.read_tail(log)}")
 
-    def _tail(self) -> str:
-        return processes.read_tail(self._log)
+    def _waiting(self, key: str | None) -> object:
+        try:
+            return http.ask(self.port, "GET", "/readyz", key)[1]
+        except OSError as error:
+            return f"nobody answers on port {self.port}: {error}"
 
 
 def make_sample_business(place: Place, port: int) -> None:
@@ -210,17 +187,22 @@ def choose_port(place: Place, wanted: int | None) -> int:
 
 
 def is_free_for_us(place: Place, port: int) -> bool:
-    """Say whether a port is free, or held by the services of this data directory."""
-    left = place.find("services")
+    """Say whether a port is free, or held by what serves this data directory."""
+    left = place.front()
     return (left is not None and left.port == port) or processes.is_free(port)
 
 
 def stop_services(place: Place) -> None:
     """End services that a killed supervisor left behind."""
-    left = place.find("services")
-    if left is not None:
-        output.say(f"ending services that were left running (process {left.pid})")
-        processes.end(left.pid, [(signal.SIGTERM, STOP_S), (signal.SIGKILL, 5.0)])
+    left = place.working()
+    if left:
+        output.say(f"ending what was left running: {', '.join(f'{name} ({left[name].pid})' for name in left)}")
+    with ThreadPoolExecutor() as pool:
+        steps = [(signal.SIGINT, STOP_S), (signal.SIGKILL, 5.0)]
+        for ended in [pool.submit(processes.end, process.pid, steps) for process in left.values()]:
+            ended.result()
+    for path in [*place.directory.glob("*-[0-9].json"), place.directory / "gateway.json"]:
+        path.unlink(missing_ok=True)
     place.note("services", None)
 
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import importlib
+import os
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, NoReturn
 from uuid import UUID
 
@@ -13,13 +15,16 @@ import uvloop
 from libs.database.migrations import folders_of
 from libs.database.migrations import migrate as apply_migrations
 from libs.errors import ActivitiesError
+from libs.gateway import nginx
+from libs.gateway.table import FILE, Program, Table
+from libs.gateway.upstreams import NotAnAddress, Upstreams, read_upstreams
 from libs.messaging import admin
 from libs.messaging import letters as dead_letters
 from libs.service import Service, logs
 from libs.service.process import Process
 from libs.service.settings import ServiceSettings
+from services import NAMES
 
-NAMES = ("directory", "ingest", "lifecycle", "timeline-projector", "reporting", "webhook-dispatcher")
 PROJECTIONS = ("timeline-projector", "reporting")
 TRUTHS = ("directory", "lifecycle", "ingest")
 
@@ -44,11 +49,48 @@ def _named(name: str) -> tuple[str, ...]:
 
 @app.command()
 def run(name: Name, host: str = "127.0.0.1", port: int = 8080) -> None:
-    """Serve until SIGTERM."""
+    """Serve until SIGTERM; with `DRAIN_S` set, that long without new connections first. SIGINT stops at once."""
     settings = ServiceSettings()
     logs.set_up(settings.log_level)
     process = Process([create(each) for each in _named(name)])
-    uvloop.run(process.run(host, port))
+    uvloop.run(process.run(host, port, settings.drain_s))
+
+
+@app.command()
+def gateway(
+    upstream: Annotated[list[str], typer.Option(help="service=host:port; any number of each service")],
+    listen: Annotated[str, typer.Option(help="host:port")] = "127.0.0.1:8080",
+    directory: Annotated[Path, typer.Option(help="of its own, for what it keeps")] = Path("gateway"),
+    program: Annotated[Program, typer.Option(help="auto: nginx where it is installed, else our own")] = "auto",
+    show: Annotated[bool, typer.Option("--print", help="print a configuration for an nginx of yours and end")] = False,
+) -> None:
+    """Serve all services on one address, each from its own processes."""
+    try:
+        table = _table(listen, program, upstream)
+    except NotAnAddress as error:
+        _refuse(str(error))
+    if show:
+        upstreams = Upstreams(read_upstreams(upstream))
+        typer.echo(nginx.configuration(table, upstreams, directory.absolute(), front=None))
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    table.write(directory / FILE)
+    os.execv(sys.executable, [sys.executable, "-m", "libs.gateway", str(directory)])  # noqa: S606 we become it
+
+
+def _table(listen: str, program: Program, upstream: list[str]) -> Table:
+    """Ask each service for its routes. Nothing is opened: address and key stand for those that a gateway never has.
+
+    Raises NotAnAddress.
+    """
+    ((_, host, port),) = read_upstreams([f"listen={listen}"])
+    named = {service for service, _, _ in read_upstreams(upstream)}
+    if named != set(NAMES):
+        raise NotAnAddress(f"name at least one --upstream of each of {', '.join(NAMES)}, and no other")
+    os.environ |= {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "WEBHOOK_MASTER_KEY": "never used to seal"}
+    services = [create(name) for name in NAMES]
+    openapi = Process(services).openapi()
+    return Table(host, port, program, upstream, {each.name: sorted(each.prefixes()) for each in services}, openapi)
 
 
 @app.command()

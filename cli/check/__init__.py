@@ -17,7 +17,8 @@ from libs.database import Database
 from libs.errors import ActivitiesError
 from libs.service import logs
 from libs.service.settings import ServiceSettings
-from services.__main__ import NAMES, create
+from services import NAMES
+from services.__main__ import create
 
 DIFFERENT, NOT_DRAINED = 1, 2
 CONNECTIONS = {"routes_max": 1, "workers_max": 2}

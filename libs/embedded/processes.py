@@ -124,6 +124,13 @@ def start_ticks(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def memory_mib(pid: int) -> float:
+    """Return the memory a process holds (resident, shared pages counted with each), 0 when it is gone."""
+    with suppress(OSError, IndexError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+    return 0.0
+
+
 def works_in(pid: int, directory: Path, name: str) -> bool:
     """Say whether a living process is called `name` and has `directory` as its own: an id used again does not."""
     with suppress(OSError):

@@ -13,11 +13,13 @@ from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from libs.errors import Unavailable
+from libs.prefixes import prefix_of
 from libs.service import metrics, pages, problems
-from libs.service.edge import Edge, Receive, Scope, Send
-from libs.service.service import Service, prefix_of
+from libs.service.edge import Edge, Message, Receive, Scope, Send
+from libs.service.service import Service
 
 RETRY_S = 0.5
+LISTEN_WAIT_S = 5.0
 GC_THRESHOLDS = (50_000, 20, 100)  # measured: the default costs up to half of the throughput
 
 log = structlog.get_logger("process")
@@ -32,6 +34,7 @@ class Process:
         self._by_prefix: dict[tuple[str, ...], App] = {}
         self._own = Edge(self._answer, "process")
         self._started: set[str] = set()
+        self._draining = False
         for service in services:
             app, prefixes = service.application()
             self._by_prefix |= dict.fromkeys(prefixes, app)
@@ -40,30 +43,50 @@ class Process:
         """Serve one request (ASGI 3)."""
         if scope["type"] != "http":
             return
-        app = self._by_prefix.get(prefix_of(scope["path"]))
-        if app is not None:
-            await app(scope, receive, send)
-        else:
-            await self._own(scope, receive, send)
+        app = self._by_prefix.get(prefix_of(scope["path"]), self._own)
+        await app(scope, receive, _last(send) if self._draining else send)
 
-    async def run(self, host: str, port: int) -> None:
-        """Start the services, serve until SIGTERM or SIGINT, stop the services."""
+    async def run(self, host: str, port: int, drain_s: float = 0.0) -> None:
+        """Start the services, serve until SIGTERM or SIGINT, stop the services.
+
+        The port opens when the services have started, so that a gateway sends nothing to one that cannot serve yet;
+        while a database is away it opens all the same, to say so. After SIGTERM no new connection is taken and each
+        open one ends with its next answer; `drain_s` later, or at a further signal, the process stops.
+        """
+        loop = asyncio.get_running_loop()
         starting = [asyncio.create_task(self._start(service)) for service in self._services]
         config = uvicorn.Config(
             self, host=host, port=port, interface="asgi3", lifespan="off", log_config=None, access_log=False,
             server_header=False, timeout_graceful_shutdown=10, backlog=1024, h11_max_incomplete_event_size=64 << 10,
         )  # fmt: skip
-        for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again once it has stopped serving
-            signal.signal(number, _go_on_stopping)
+        server = uvicorn.Server(config)
+
+        def stop(number: int, frame: object) -> None:
+            loop.call_soon_threadsafe(self._stop, server, drain_s if number == signal.SIGTERM else 0.0)
+
+        server.handle_exit = stop  # type: ignore[assignment,method-assign]
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, stop)
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         try:
-            await uvicorn.Server(config).serve()
+            await asyncio.wait(starting, timeout=LISTEN_WAIT_S)
+            if not server.should_exit:
+                await server.serve()
         finally:
             for task in starting:
                 task.cancel()
             await asyncio.gather(*starting, return_exceptions=True)
             await asyncio.gather(*(service.stop() for service in self._services if service.name in self._started))
+
+    def _stop(self, server: uvicorn.Server, drain_s: float) -> None:
+        if not drain_s or self._draining or not server.started:
+            server.should_exit = True
+            return
+        self._draining = True
+        for listening in server.servers:
+            listening.close()
+        asyncio.get_running_loop().call_later(drain_s, self._stop, server, 0.0)
 
     async def _start(self, service: Service) -> None:
         while True:
@@ -92,7 +115,7 @@ class Process:
         if path == "/metrics":
             return self._metrics()
         accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
-        page = pages.find(path, accept, self._openapi)
+        page = pages.find(path, accept, self.openapi)
         if page is not None:
             return page
         return problems.problem(404, "no_such_route", f"there is no {scope['method']} {path[:200]}", _id(scope))
@@ -124,7 +147,8 @@ class Process:
             metrics.HEALTHY.labels(service.name).set(0 if service.problems() else 1)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    def _openapi(self) -> dict[str, Any]:
+    def openapi(self) -> dict[str, Any]:
+        """Describe the routes of all services here."""
         whole: dict[str, Any] = {
             "openapi": "3.1.0",
             "info": {"title": "Activities", "version": "1"},
@@ -138,8 +162,15 @@ class Process:
         return whole
 
 
-def _go_on_stopping(number: int, frame: object) -> None:
-    """Let the services stop in order; a further signal does not cut that short."""
+def _last(send: Send) -> Send:
+    """Let a connection end with this answer."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        await send(message)
+
+    return sent
 
 
 def _id(scope: Scope) -> str:

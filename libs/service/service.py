@@ -13,6 +13,7 @@ from libs.database import Database, Transaction
 from libs.messaging.consumer import Consumer
 from libs.messaging.relay import Relay
 from libs.messaging.subscription import AsideHandler, Subscription
+from libs.prefixes import prefix_of
 from libs.service import idempotency
 from libs.service.edge import Edge
 from libs.service.http import make_app
@@ -106,8 +107,12 @@ class Service:
         app.state.access = self.access
         app.state.service = self
         self.openapi = app.openapi
+        return Edge(app, self.name), {prefix_of(path) for path in self.prefixes()}
+
+    def prefixes(self) -> set[str]:
+        """Name the paths under which all routes are, such as `/api/timeline`: what a gateway sends here."""
         paths = [route.path for router, _ in self._routers for route in router.routes if hasattr(route, "path")]
-        return Edge(app, self.name), {prefix_of(path) for path in paths}
+        return {"/" + "/".join(prefix_of(path)) for path in paths}
 
     def _make_access(self) -> Access:
         settings = self.settings
@@ -159,9 +164,3 @@ class Service:
     async def _touch_access(self, accessing: Consumer) -> None:
         if not accessing.problems():
             self.access.touch()
-
-
-def prefix_of(path: str) -> tuple[str, ...]:
-    """Name the part of a path that decides which service answers: one word, after `api` and `v1` two."""
-    words = path.split("/")[1:3]
-    return tuple(words) if words[0] in ("api", "v1") else (words[0],)

@@ -27,6 +27,7 @@ class ServiceSettings(BaseSettings):
     reference_wait_max_ms: int = Field(2_000, ge=0)
     access_stale_max_s: int = Field(900, ge=1)
     outbox_backlog_max_bytes: int = Field(1 << 30, ge=1)
+    drain_s: float = Field(0.0, ge=0, le=60)
     log_level: str = "info"
 
     def urls(self, package: str) -> Urls:

@@ -1,0 +1,66 @@
+"""`restart`: processes of a service end and start again one after another, while the others answer."""
+
+import time
+
+from cli import http, output
+from cli.fleet import GATEWAY, TOGETHER, Fleet, Part
+from cli.place import Place, Trouble, read_json, write_json
+from libs.embedded import processes
+from services import NAMES
+
+FILE = "restart.json"
+READY_S = 60.0
+SETTLE_S = 1.5
+"""The gateway tries a process that refused it again after a second; the next one goes when it has."""
+ASKED_S = 600.0
+
+
+def restart(place: Place, service: str) -> None:
+    """Ask the supervisor for it, and return when it is done. Raises Trouble."""
+    service = service.replace("_", "-")
+    if service not in (*NAMES, "all"):
+        raise Trouble(f"{service!r} is not a service; there are {', '.join(NAMES)}, or all")
+    supervisor = place.find("supervisor")
+    if supervisor is None:
+        raise Trouble(f"nothing runs in {place.directory}; ./activities up starts it")
+    path = place.directory / FILE
+    write_json(path, {"service": service})
+    answered = processes.wait_until(lambda: "done" in (read_json(path) or {}) or not supervisor.alive, ASKED_S)
+    answer = read_json(path) or {}
+    path.unlink(missing_ok=True)
+    if not answered or "done" not in answer:
+        raise Trouble("the supervisor did not answer; see ./activities status")
+    if answer["done"]:
+        raise Trouble(answer["done"])
+
+
+def do_what_is_asked(place: Place, fleet: Fleet) -> None:
+    """Do in the supervisor what `restart` asks for, and answer: an empty text, or what went wrong."""
+    path = place.directory / FILE
+    asked = read_json(path)
+    if asked is None or "done" in asked:
+        return
+    wrong = ""
+    for part in fleet.parts:
+        if part.name == TOGETHER or (part.name != GATEWAY and asked["service"] in (part.service, "all")):
+            output.say(f"restarting {part.called}")
+            fleet.replace(part)
+            wrong = _await(place, fleet, part)
+            if wrong:
+                output.say(wrong)
+                break
+    write_json(path, {"done": wrong})
+
+
+def _await(place: Place, fleet: Fleet, part: Part) -> str:
+    """Wait until a process is ready with the sample key; return what is wrong when it is not."""
+    key = (read_json(place.credentials) or {}).get("api_key")
+
+    def over() -> bool:
+        return any(ended == part for ended, _ in fleet.ended()) or http.is_ready(part.port, key)
+
+    processes.wait_until(over, READY_S)
+    if not http.is_ready(part.port, key):
+        return f"{part.called} is not ready after its restart; no other was restarted. See {fleet.log_of(part)}"
+    time.sleep(SETTLE_S)
+    return ""

@@ -1,0 +1,9 @@
+"""Which part of a path decides who answers. A process, and the gateway before several, ask the same question."""
+
+Prefix = tuple[str, ...]
+
+
+def prefix_of(path: str) -> Prefix:
+    """Name the part of a path that decides which service answers: one word, after `api` and `v1` two."""
+    words = path.split("/")[1:3]
+    return tuple(words) if words[0] in ("api", "v1") else (words[0],)
