@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 import structlog
@@ -10,6 +10,8 @@ import structlog
 from libs.contracts.ids import uuid7
 from libs.errors import ActivitiesError, Rejected, TooLarge
 from libs.service import metrics, problems
+from libs.service.encoding import ENCODINGS, decompress
+from libs.service.room import Crowded, Room
 from libs.service.strict_json import read_json
 
 BODY_MAX_BYTES = 1 << 20
@@ -38,18 +40,19 @@ class WrongType(Rejected):
 
 
 class Edge:
-    """Wraps a service's application."""
+    """Wraps a service's application. `compressed`: the paths whose bodies may come with a content-encoding."""
 
-    def __init__(self, app: App, service: str) -> None:
+    def __init__(self, app: App, service: str, *, compressed: Collection[str] = (), room: Room | None = None) -> None:
         self._app = app
         self._service = service
+        self._compressed = frozenset(compressed)
+        self._room = room or Room()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         started = time.perf_counter()
         headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"").decode("latin-1")
-        request_id = given if REQUEST_ID.fullmatch(given) else str(uuid7())
+        request_id = _request_id(headers)
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
         status = 0
 
@@ -61,10 +64,13 @@ class Edge:
             await send(message)
 
         try:
-            body = await _read_body(scope, headers, receive)
-            await self._app(scope, _once(body, receive), answer)
+            await self._serve(scope, headers, receive, answer)
         except Disconnected:
             status = 499
+        except Crowded as error:
+            await problems.answer_to(error, request_id)(scope, receive, answer)
+            metrics.CROWDED.labels(self._service).inc()
+            return
         except ActivitiesError as error:
             await problems.answer_to(error, request_id)(scope, receive, answer)
         except Exception as error:
@@ -72,6 +78,30 @@ class Edge:
             if status == 0:
                 await problems.failed(request_id)(scope, receive, answer)
         self._note(scope, status, time.perf_counter() - started)
+
+    async def _serve(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
+        """Let a request in where there is room; receiving its body takes none, so that slow senders hold up nobody."""
+        bulk = scope["path"].endswith("/bulk")
+        self._room.look(bulk=bulk)
+        body = await _receive_body(scope, headers, receive, bulk)
+        with self._room.enter(bulk=bulk):
+            if body:
+                body = await self._open(body, scope["path"], headers, bulk)
+            await self._app(scope, _once(body, receive), send)
+
+    async def _open(self, body: bytes, path: str, headers: dict[bytes, bytes], bulk: bool) -> bytes:
+        """Decompress and check a body before anything else sees it."""
+        encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
+        if encoding != "identity":
+            if path not in self._compressed:
+                raise WrongType("send the body without content-encoding")
+            if encoding not in ENCODINGS:
+                raise WrongType(f"content-encoding is {encoding[:100]!r}; taken are {', '.join(ENCODINGS)}")
+            body = await decompress(encoding, body, BULK_MAX_BYTES if bulk else BODY_MAX_BYTES)
+        if body and not bulk:
+            _check_type(headers.get(b"content-type", b""))
+            read_json(body)
+        return body
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "-")
@@ -89,21 +119,18 @@ class Edge:
         )
 
 
-async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-    """Read the body, counted while it streams; JSON is checked before anything else sees it."""
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    return given if REQUEST_ID.fullmatch(given) else str(uuid7())
+
+
+async def _receive_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive, bulk: bool) -> bytes:
+    """Receive the body, counted while it streams."""
     if len(scope.get("query_string", b"")) > QUERY_MAX_BYTES:
         raise TooLarge(f"the query is longer than {QUERY_MAX_BYTES} bytes")
     if scope["method"] in ("GET", "HEAD", "OPTIONS"):
         return b""
-    bulk = scope["path"].endswith("/bulk")
-    bound = BULK_MAX_BYTES if bulk else BODY_MAX_BYTES
-    body = await _receive_at_most(bound, headers, receive)
-    if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise WrongType("send the body without content-encoding")
-    if body and not bulk:
-        _check_type(headers.get(b"content-type", b""))
-        read_json(body)
-    return body
+    return await _receive_at_most(BULK_MAX_BYTES if bulk else BODY_MAX_BYTES, headers, receive)
 
 
 async def _receive_at_most(bound: int, headers: dict[bytes, bytes], receive: Receive) -> bytes:

@@ -10,6 +10,11 @@ REQUESTS = Histogram(
     ("service", "method", "route", "status"),
     buckets=SECONDS,
 )
+CROWDED = Counter(
+    "activities_http_crowded_total",
+    "Requests turned away with 503 before any work, because as many as can wait were waiting already.",
+    ("service",),
+)
 FAILURES = Counter(
     "activities_task_failures_total",
     "How often a background task ended with an error and was started again.",

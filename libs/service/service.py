@@ -5,6 +5,7 @@ from functools import partial
 from typing import TypeVar
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 
 from libs.access import Access
 from libs.contracts.event import Event
@@ -17,6 +18,7 @@ from libs.prefixes import prefix_of
 from libs.service import idempotency
 from libs.service.edge import Edge
 from libs.service.http import make_app
+from libs.service.room import Room
 from libs.service.settings import ServiceSettings
 from libs.service.tasks import Tasks
 
@@ -45,6 +47,7 @@ class Service:
         )
         self.access = self._make_access()
         self._routers: list[tuple[APIRouter, int]] = []
+        self._compressed: set[str] = set()
         self._subscriptions: list[Subscription] = []
         self._loops: list[tuple[float, Loop]] = []
         self._always: list[tuple[str, Callable[[], Awaitable[None]]]] = []
@@ -54,9 +57,14 @@ class Service:
         self._relay: Relay | None = None
         self.every(HOUR_S, idempotency.forget_old)
 
-    def serve(self, router: APIRouter, *, invalid_status: int = 422) -> None:
-        """Serve the routes of a router; a request that is not valid is answered with `invalid_status`."""
+    def serve(self, router: APIRouter, *, invalid_status: int = 422, compressed: bool = False) -> None:
+        """Serve the routes of a router; a request that is not valid is answered with `invalid_status`.
+
+        `compressed`: bodies may come with a content-encoding; for routers without parameters in their paths.
+        """
         self._routers.append((router, invalid_status))
+        if compressed:
+            self._compressed |= {route.path for route in router.routes if isinstance(route, APIRoute)}
 
     def on(
         self,
@@ -107,7 +115,9 @@ class Service:
         app.state.access = self.access
         app.state.service = self
         self.openapi = app.openapi
-        return Edge(app, self.name), {prefix_of(path) for path in self.prefixes()}
+        room = Room(self.settings.requests_waiting_max, self.settings.bulks_waiting_max)
+        edge = Edge(app, self.name, compressed=self._compressed, room=room)
+        return edge, {prefix_of(path) for path in self.prefixes()}
 
     def prefixes(self) -> set[str]:
         """Name the paths under which all routes are, such as `/api/timeline`: what a gateway sends here."""

@@ -26,6 +26,8 @@ class ServiceSettings(BaseSettings):
     worker_connections_max: int = Field(4, ge=3)
     reference_wait_max_ms: int = Field(2_000, ge=0)
     access_stale_max_s: int = Field(900, ge=1)
+    requests_waiting_max: int = Field(1_000, ge=1)
+    bulks_waiting_max: int = Field(16, ge=1)
     outbox_backlog_max_bytes: int = Field(1 << 30, ge=1)
     drain_s: float = Field(0.0, ge=0, le=60)
     log_level: str = "info"

@@ -14,8 +14,8 @@ def create(settings: Settings) -> Service:
     """Wire the service."""
     service = Service("ingest", settings)
     gather = Gather(Bounds(settings.reports_pending_max, settings.sources_max))
-    service.serve(reports.router_of(gather))
-    service.serve(interactions.router_of(gather, settings.reference_wait_max_ms / 1000))
+    service.serve(reports.router_of(gather), compressed=True)
+    service.serve(interactions.router_of(gather, settings.reference_wait_max_ms / 1000), compressed=True)
     service.on(ReportAnswered, handlers.note_answers)
     service.every(FORGET_EVERY_S, forgetting.forget_outcomes)
     return service

@@ -21,6 +21,7 @@ HASH_FORMAT = 1
 """SHA-256 over the report's JSON as sent: keys sorted, NFC, no defaults, no white space, without an envelope."""
 
 OUTCOME_KEPT_DAYS = 90
+HAPPENED = ("log", "complete")
 APPEND_ONLY = ("kind", "text", "url")
 APPENDABLE = ("text", "notes", "summary", "url", "attachments", "fields")
 
@@ -79,8 +80,11 @@ class Receipt(NamedTuple):
     reasons: bytes | None
 
 
-def accept(arrival: Arrival, value: Any) -> Report:
-    """Check a report, derive its identities and write its event. Raises Rejected with every problem it has."""
+def accept(arrival: Arrival, value: Any, happened_at: datetime | None = None) -> Report:
+    """Check a report, derive its identities and write its event. Raises Rejected with every problem it has.
+
+    `happened_at` is what its envelope says, for a `log` or `complete` that does not say it itself.
+    """
     try:
         body = BODY.validate_python(value)
     except ValidationError as error:
@@ -96,7 +100,7 @@ def accept(arrival: Arrival, value: Any) -> Report:
         f'{{"receipt_id":"{receipt_id}",{arrival.text},"activity_id":"{activity_id}",'
         f'"known_only":{"true" if given_id else "false"},"report":'
     )
-    event = b"%b%b}" % (head.encode(), orjson.dumps(_report(body), option=orjson.OPT_UTC_Z))
+    event = b"%b%b}" % (head.encode(), orjson.dumps(_report(body, happened_at), option=orjson.OPT_UTC_Z))
     return Report(receipt_id, activity_id, source, hash_of(value), key_of(business_id, activity_id), event)
 
 
@@ -150,10 +154,12 @@ def _rank(answer: ReportAnswered) -> tuple[bool, datetime]:
     return answer.outcome != "waiting", answer.answered_at
 
 
-def _report(body: Body) -> dict[str, Any]:
+def _report(body: Body, happened_at: datetime | None) -> dict[str, Any]:
     """Turn a checked body into the report of the event (`contracts.ReportBody`): nothing absent, one kind of due."""
     report = {name: value for name, value in body.items() if value is not None}
     report.pop("activity_id", None)
+    if happened_at is not None and body["action"] in HAPPENED:
+        report.setdefault("occurred_at", happened_at)
     due = report.get("due_at")
     if due is not None and not isinstance(due, datetime):
         report["due_date"] = report.pop("due_at")

@@ -43,9 +43,14 @@ def _read(what: str, text: bytes, bytes_max: int) -> Any:
 def split_lines(body: bytes) -> Iterator[tuple[int, bytes]]:
     """Number the lines of NDJSON from 1, without the blank ones. Raises TooLarge for more than 10,000."""
     lines = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
-    if len(lines) > LINES_MAX:
-        raise TooLarge(f"the body has {len(lines)} reports; at most {LINES_MAX} are taken at once")
+    check_count(len(lines))
     return iter(lines)
+
+
+def check_count(reports: int) -> None:
+    """Refuse more reports at once than are taken. Raises TooLarge."""
+    if reports > LINES_MAX:
+        raise TooLarge(f"the body has {reports} reports; at most {LINES_MAX} are taken at once")
 
 
 def _is_plain(text: bytes, written: bytes) -> bool:

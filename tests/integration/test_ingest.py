@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import cramjam
 import httpx
 import orjson
 import pytest
@@ -273,6 +275,64 @@ async def test_a_bulk_of_several_transactions_is_whole_and_can_be_sent_again(
     assert (again["accepted"], again["duplicate"], again["rejected"]) == (0, 2_500, 0)
     assert [r["activity_id"] for r in again["results"]] == [r["activity_id"] for r in first["results"]]
     assert len(await outgoing(database)) == 2_500
+
+
+CLOUD = {"specversion": "1.0", "type": "activity.report", "source": "phone"}
+
+
+async def test_a_report_is_the_same_one_as_json_and_as_a_cloud_event(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    plain, data = report("a"), {"action": "log", "type": "call"}
+    first = await client.post("/ingest/activities", json=plain)
+    headers = {"ce-specversion": "1.0", "ce-type": "activity.report", "ce-source": "phone", "ce-id": "a"}
+    again = await client.post("/ingest/activities", json=data, headers=headers)
+    whole = orjson.dumps({**CLOUD, "id": "a", "data": data})
+    structured = {"content-type": "application/cloudevents+json; charset=utf-8"}
+    third = await client.post("/ingest/activities", content=whole, headers=structured)
+    assert [answer.status_code for answer in (first, again, third)] == [202, 200, 200], third.text
+    assert first.json() == again.json() == third.json()
+    batch = {"content-type": "application/cloudevents-batch+json"}
+    wrong = await client.post("/ingest/activities", content=b"[" + whole + b"]", headers=batch)
+    assert wrong.status_code == 400
+    assert len(await outgoing(database)) == 1
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "zstd"])
+async def test_a_batch_of_cloud_events_is_a_bulk(client: httpx.AsyncClient, database: Database, encoding: str) -> None:
+    data = {"action": "log", "type": "call"}
+    batch = [
+        {**CLOUD, "id": "a", "data": data}, {**CLOUD, "id": "a", "data": data}, {**CLOUD, "id": "b"}, 7,
+        {**CLOUD, "id": "c", "data": {**data, "due_at": "never"}}, {**CLOUD, "id": "d", "data": data, "type": "x"},
+    ]  # fmt: skip
+    headers = {"content-type": "application/cloudevents-batch+json", "content-encoding": encoding}
+    pack = {"identity": bytes, "gzip": gzip.compress, "zstd": lambda text: bytes(cramjam.zstd.compress(text))}[encoding]
+    answer = await client.post("/ingest/activities/bulk", content=pack(orjson.dumps(batch)), headers=headers)
+    assert answer.status_code == 200, answer.text
+    results = answer.json()["results"]
+    assert [(each["line"], each["status"], [e["field"] for e in each.get("errors", ())]) for each in results] == [
+        (1, "accepted", []), (2, "duplicate", []), (3, "rejected", ["data"]), (4, "rejected", ["body"]),
+        (5, "rejected", ["due_at"]), (6, "rejected", ["type"]),
+    ]  # fmt: skip
+    assert len(await outgoing(database)) == 1
+    for wrong, status in ((b"{}", 400), (b"[" + b"0," * 10_000 + b"0]", 413)):
+        assert (
+            await client.post("/ingest/activities/bulk", content=pack(wrong), headers=headers)
+        ).status_code == status
+
+
+async def test_compressed_lines_and_reports_are_taken(client: httpx.AsyncClient, database: Database) -> None:
+    lines = ndjson(*(report(f"call-{n}", notes="x" * 500) for n in range(3_000)))
+    packed = bytes(cramjam.zstd.compress(lines))
+    bulk = await client.post("/ingest/activities/bulk", content=packed, headers={"content-encoding": "zstd"})
+    assert bulk.json()["accepted"] == 3_000
+    headers = {"content-encoding": "gzip", "content-type": "application/json"}
+    one = await client.post("/ingest/activities", content=gzip.compress(orjson.dumps(report("one"))), headers=headers)
+    assert one.status_code == 202
+    bomb = bytes(cramjam.zstd.compress(b"\n" * (200 << 20)))
+    refused = await client.post("/ingest/activities/bulk", content=bomb, headers={"content-encoding": "zstd"})
+    assert refused.status_code == 413
+    assert len(await outgoing(database)) == 3_001
 
 
 async def test_too_many_lines_are_refused_as_a_whole(client: httpx.AsyncClient, database: Database) -> None:

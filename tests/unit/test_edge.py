@@ -1,10 +1,14 @@
 """What every request meets before its route: bounds, strict JSON, identity; and problem details for what goes wrong."""
 
+import asyncio
+import gzip
+from collections.abc import Sequence
 from typing import Annotated, Any
 
+import cramjam
 import httpx
 import pytest
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
 from libs.errors import Conflict, Problem, Rejected, TooMany
@@ -12,6 +16,7 @@ from libs.service.body import Body, Line, Text
 from libs.service.edge import BODY_MAX_BYTES, BULK_MAX_BYTES, QUERY_MAX_BYTES, Edge
 from libs.service.http import UndeclaredPermission, make_app
 from libs.service.process import Process
+from libs.service.room import Room
 
 
 class Note(Body):
@@ -50,8 +55,8 @@ async def fail(how: str, _: Allowed) -> None:
     raise ZeroDivisionError("secret detail")
 
 
-def client(invalid_status: int = 422) -> httpx.AsyncClient:
-    app = Edge(make_app("test", [(router, invalid_status)]), "test")
+def client(invalid_status: int = 422, compressed: Sequence[str] = ()) -> httpx.AsyncClient:
+    app = Edge(make_app("test", [(router, invalid_status)]), "test", compressed=compressed)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1")
 
 
@@ -118,6 +123,72 @@ async def test_other_media_types_and_encodings_are_refused() -> None:
     assert answer.status_code == 415
     answer = await client().post("/notes", content=b"{}", headers={"content-encoding": "br"})
     assert answer.status_code == 415
+
+
+def zipped(text: bytes, encoding: str) -> bytes:
+    return gzip.compress(text) if encoding == "gzip" else bytes(cramjam.zstd.compress(text))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+@pytest.mark.parametrize(("path", "bound"), [("/notes", BODY_MAX_BYTES), ("/notes/bulk", BULK_MAX_BYTES)])
+async def test_a_compressed_body_is_opened_up_to_the_bound(path: str, bound: int, encoding: str) -> None:
+    one = b'{"title":"a"}'
+    headers = {"content-type": "application/json", "content-encoding": encoding}
+    http = client(compressed=["/notes", "/notes/bulk"])
+    for text, status in (
+        (zipped(one, encoding), 200),
+        (zipped(one + b" " * (bound - len(one)), encoding), 200),
+        (zipped(one + b" " * (bound - len(one) + 1), encoding), 413),
+        (zipped(b" " * 60_000_000, encoding), 413),
+        (zipped(one, encoding)[:-3], 400),
+        (zipped(one, encoding) + b"xx", 400),
+        (one, 400),
+    ):
+        answer = await http.post(path, content=text, headers=headers)
+        assert answer.status_code == status, answer.text
+    assert (await client().post(path, content=zipped(one, encoding), headers=headers)).status_code == 415
+    several = gzip.compress(one[:3]) + gzip.compress(one[3:])
+    assert (
+        await http.post("/notes", content=several, headers=headers | {"content-encoding": "gzip"})
+    ).status_code == 200
+    many = {"content-encoding": "gzip"}
+    assert (await http.post("/notes/bulk", content=gzip.compress(b"") * 100, headers=many)).status_code == 400
+
+
+async def test_an_encoding_that_is_not_taken_names_those_that_are() -> None:
+    http = client(compressed=["/notes"])
+    for encoding in ("br", "gzip, gzip", "x"):
+        answer = await http.post("/notes", content=b"{}", headers={"content-encoding": encoding})
+        assert answer.status_code == 415
+        assert "gzip, zstd" in answer.json()["detail"]
+
+
+async def test_who_comes_when_all_places_are_taken_is_turned_away_unread() -> None:
+    waiting, go_on = 0, asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal waiting
+        waiting += 1
+        await go_on.wait()
+        await Response(b"{}")(scope, receive, send)
+
+    async def unread() -> Any:
+        pytest.fail("the body was read")
+        yield b""
+
+    app = Edge(slow, "test", room=Room(requests_waiting_max=3, bulks_waiting_max=1))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1") as http:
+        inside = [asyncio.create_task(http.post(path, json={})) for path in ("/a", "/b", "/c", "/d/bulk")]
+        while waiting < 4:
+            await asyncio.sleep(0)
+        for path in ("/a", "/d/bulk"):
+            turned_away = await http.post(path, content=unread())
+            assert (turned_away.status_code, turned_away.json()["code"]) == (503, "crowded")
+            assert turned_away.headers["retry-after"] == "1"
+            assert turned_away.headers["x-request-id"]
+        go_on.set()
+        assert [answer.status_code for answer in await asyncio.gather(*inside)] == [200] * 4
+        assert (await http.post("/a", json={})).status_code == 200
 
 
 async def test_a_long_query_is_refused() -> None:

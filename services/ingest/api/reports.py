@@ -1,7 +1,7 @@
 """Reports in, receipts out."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any
 from unicodedata import normalize
@@ -16,8 +16,10 @@ from libs.errors import Conflict, NotFound, Problem, Rejected
 from libs.service.answers import json_answer
 from libs.service.clock import now
 from libs.service.http import DatabaseDep
-from services.ingest import domain, reading
+from libs.service.strict_json import read_json
+from services.ingest import domain, envelopes, reading
 from services.ingest.domain import Arrival, Report, Verdict
+from services.ingest.envelopes import Sent
 from services.ingest.gather import Gather
 from services.ingest.reports import BODY, REF_MAX, SOURCE_MAX
 from services.ingest.store import reports as store
@@ -25,6 +27,9 @@ from services.ingest.store import reports as store
 CHUNK_LINES = 1_000
 SLICE_LINES = 50
 """Lines read before others get their turn: about 2 ms, so that single reports stay quick beside bulks."""
+
+EVENT = {"type": "object", "required": list(envelopes.REQUIRED), "additionalProperties": True}
+"""What a CloudEvent is to OpenAPI."""
 
 Writer = Annotated[Principal, Depends(may("ingest.write"))]
 Reader = Annotated[Principal, Depends(may("ingest.read"))]
@@ -41,13 +46,18 @@ def router_of(gather: Gather) -> APIRouter:
         "/ingest/activities",
         partial(report_activities, gather),
         methods=["POST"], status_code=202, name="report_activities",
-        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
+        openapi_extra={"requestBody": {"required": True, "content": {
+            "application/json": {"schema": schema}, "application/cloudevents+json": {"schema": EVENT},
+        }}},
     )  # fmt: skip
     router.add_api_route(
         "/ingest/activities/bulk",
         partial(report_bulk, gather, turns),
         methods=["POST"], name="report_bulk",
-        openapi_extra={"requestBody": {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
+        openapi_extra={"requestBody": {"content": {
+            "application/x-ndjson": {"schema": {"type": "string"}},
+            "application/cloudevents-batch+json": {"schema": {"type": "array", "items": EVENT}},
+        }}},
     )  # fmt: skip
     router.add_api_route("/ingest/receipts", find_receipt, methods=["GET"])
     router.add_api_route("/ingest/receipts/{receipt_id}", get_receipt, methods=["GET"])
@@ -55,9 +65,9 @@ def router_of(gather: Gather) -> APIRouter:
 
 
 async def report_activities(gather: Gather, request: Request, database: DatabaseDep, principal: Writer) -> Response:
-    """Accept one report: durably, once, and it will be answered."""
+    """Accept one report, by itself or as a CloudEvent: durably, once, and it will be answered."""
     arrival = Arrival(principal.business_id, now())
-    report = domain.accept(arrival, reading.read_report(await request.body()))
+    report = domain.accept(arrival, *envelopes.read_request(request.scope["headers"], await request.body()))
     verdict = await gather.keep_one(database, arrival, report)
     problem = _problem(verdict, report)
     if verdict.kind == "different_body":
@@ -71,21 +81,21 @@ async def report_activities(gather: Gather, request: Request, database: Database
 async def report_bulk(
     gather: Gather, turns: asyncio.Lock, request: Request, database: DatabaseDep, principal: Writer
 ) -> Response:
-    """Accept what is good of many reports, one a line, and say of each line what became of it.
+    """Accept what is good of many reports, one a line or a batch of CloudEvents, and say what became of each.
 
     1,000 lines are one transaction. When one fails the whole request does, with 503 or 429; sent again, the lines
     that were kept before are duplicates.
     """
-    lines = list(reading.split_lines(await request.body()))
     arrival = Arrival(principal.business_id, now())
+    lines, read = await _lines_of(request)
     results: list[dict[str, Any]] = []
     for start in range(0, len(lines), CHUNK_LINES):
-        chunk = await _read_lines(turns, arrival, lines[start : start + CHUNK_LINES])
+        chunk = await _read_lines(turns, arrival, lines[start : start + CHUNK_LINES], read)
         reports = [report for _, report in chunk if isinstance(report, Report)]
         verdicts = iter(await gather.keep_many(database, arrival, reports) if reports else [])
         results += [
-            _result(number, read, next(verdicts)) if isinstance(read, Report) else _rejected(number, read)
-            for number, read in chunk
+            _result(number, each, next(verdicts)) if isinstance(each, Report) else _rejected(number, each)
+            for number, each in chunk
         ]
     counts = {"accepted": 0, "duplicate": 0, "rejected": 0}
     for result in results:
@@ -120,8 +130,21 @@ async def find_receipt(
     return await get_receipt(receipt_id_of(principal.business_id, *names), database, principal)
 
 
+async def _lines_of(request: Request) -> tuple[list[Line], Callable[[bytes], Sent]]:
+    """Number the reports of a request, and say how each is read. Raises Malformed, TooLarge."""
+    body = await request.body()
+    if envelopes.mode_of(request.scope["headers"]) == "batched":
+        events = await asyncio.to_thread(read_json, body)
+        return envelopes.lines_of(events), envelopes.read_structured
+    return list(reading.split_lines(body)), _read_plain
+
+
+def _read_plain(line: bytes) -> Sent:
+    return Sent(reading.read_report(line))
+
+
 async def _read_lines(
-    turns: asyncio.Lock, arrival: Arrival, lines: Sequence[Line]
+    turns: asyncio.Lock, arrival: Arrival, lines: Sequence[Line], read_line: Callable[[bytes], Sent]
 ) -> list[tuple[int, Report | Rejected]]:
     """Read and check lines in slices, giving way between them; of several bulks one at a time reads a slice."""
     read: list[tuple[int, Report | Rejected]] = []
@@ -129,7 +152,7 @@ async def _read_lines(
         async with turns:
             for number, line in lines[start : start + SLICE_LINES]:
                 try:
-                    read.append((number, domain.accept(arrival, reading.read_report(line))))
+                    read.append((number, domain.accept(arrival, *read_line(line))))
                 except Rejected as error:
                     read.append((number, error))
             await asyncio.sleep(0)
