@@ -10,7 +10,7 @@ import orjson
 
 from libs.contracts.activity import ActivityEvent
 from services.reporting.domain.facts import fact_of
-from services.timeline_projector.domain import Head, head_of, links_of
+from services.timeline_projector.domain.lines import Head, head_of, links_of
 from services.webhook_dispatcher.domain.subscriptions import GRACE
 
 CHANGE_MARGIN = timedelta(seconds=60)

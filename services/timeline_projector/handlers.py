@@ -1,30 +1,87 @@
 """What is shown, kept in step with the events heard."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from libs.contracts.activity import ActivityEvent
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.directory import Record
+from libs.contracts.interaction import InteractionClosed, newest_conversations
 from libs.database import Transaction
-from services.timeline_projector import domain, store
+from services.timeline_projector.domain import conversations as talking
+from services.timeline_projector.domain import lines
+from services.timeline_projector.domain.lines import ActivityKey, InteractionKey, Placed
+from services.timeline_projector.store import conversations, entries, records
 
 
 async def show_activities(tx: Transaction, events: Sequence[ActivityEvent]) -> None:
     """Put each activity on the timelines of the records it is linked to now; an older version changes nothing."""
-    heads = domain.newest_heads(events)
-    earlier = await store.advance_heads(tx, heads)
-    gone, come = domain.moves(heads, earlier)
-    if gone:
-        await store.delete_entries(tx, gone)
-    if come:
-        await store.insert_entries(tx, come)
+    heads = lines.newest_heads(events)
+    about = {(head[0], head.interaction_id) for head in heads.values() if head.interaction_id is not None}
+    if about:
+        await conversations.lock_businesses(tx, {business_id for business_id, _ in about})
+    earlier = await entries.advance_heads(tx, heads)
+    about |= {(key[0], placed.interaction_id) for key, placed in earlier.items() if placed and placed.interaction_id}
+    if about:
+        together = await _place(tx, about, earlier)
+        apart = {key: placed for key, placed in earlier.items() if key not in together.shown}
+        await _move(tx, {**heads, **together.shown}, apart | together.earlier)
+    else:
+        await _move(tx, heads, earlier)
+
+
+async def show_conversations(tx: Transaction, events: Sequence[InteractionClosed]) -> None:
+    """Keep each finished conversation with its messages, and put it on timelines; an older version changes nothing.
+
+    A conversation and the activity made from it are one line, whichever of them is heard of first.
+    """
+    newest = newest_conversations(events)
+    await conversations.lock_businesses(tx, {business_id for business_id, _ in newest})
+    talks = {key: talking.talk_of(event.interaction) for key, event in newest.items()}
+    newer = await conversations.save_talks(tx, list(talks.values()))
+    if not newer:
+        return
+    await _save_messages(tx, {key: newest[key] for key in newer}, [key for key, is_new in newer.items() if not is_new])
+    await conversations.mark_heads(tx, {(key[0], talks[key].activity_id): key[1] for key in newer})
+    together = await _place(tx, newer, {})
+    await _move(tx, together.shown, together.earlier)
 
 
 async def name_types(tx: Transaction, events: Sequence[ActivityObject]) -> None:
     """Note what the types of activities are called and how they look now."""
-    await store.save_activity_objects(tx, events)
+    await records.save_activity_objects(tx, events)
 
 
 async def know_records(tx: Transaction, events: Sequence[Record]) -> None:
     """Note which records exist; entries that came before their record are seen from then on."""
-    await store.save_records(tx, events)
+    await records.save_records(tx, events)
+
+
+async def _save_messages(
+    tx: Transaction, newer: Mapping[InteractionKey, InteractionClosed], known: Collection[InteractionKey]
+) -> None:
+    if known:
+        await conversations.delete_messages(tx, known)
+    rows = [row for event in newer.values() for row in talking.messages_of(event.interaction, event.messages)]
+    if rows:
+        await conversations.insert_messages(tx, rows)
+
+
+async def _place(
+    tx: Transaction, about: Collection[InteractionKey], heard: Mapping[ActivityKey, Placed | None]
+) -> talking.Placing:
+    """Place all lines about these conversations anew."""
+    members = await conversations.lock_members(tx, about)
+    placing = talking.place(members, await conversations.find_known(tx, about), heard)
+    if placing.notes:
+        await conversations.save_placed(tx, placing.notes)
+    return placing
+
+
+async def _move(
+    tx: Transaction, shown: Mapping[ActivityKey, lines.Head | Placed], earlier: Mapping[ActivityKey, Placed | None]
+) -> None:
+    gone, come = lines.moves(shown, earlier)
+    if gone:
+        await entries.delete_entries(tx, gone)
+    if come:
+        await entries.insert_entries(tx, come)

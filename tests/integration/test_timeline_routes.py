@@ -15,12 +15,24 @@ import pytest
 from libs.contracts.activity import Activity, Link
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.directory import Record
-from libs.contracts.ids import preset_id_of
+from libs.contracts.ids import activity_id_of_interaction, instant_text, preset_id_of, record_id_of
+from libs.contracts.interaction import InteractionClosed, Transfer
 from libs.database import Database
-from services.timeline_projector.handlers import know_records, name_types, show_activities
+from services.timeline_projector.handlers import know_records, name_types, show_activities, show_conversations
 from tests.conftest import MakeDatabase
-from tests.support.histories import START, activity, event, history, next_version, planned
+from tests.support.histories import (
+    START,
+    activity,
+    conversation,
+    erased,
+    event,
+    history,
+    next_version,
+    planned,
+)
 from tests.support.http import Tenant, served, settle
+
+TRANSFER = Transfer(at=START, from_queue="front", to_queue="support")
 
 
 @dataclass(frozen=True)
@@ -39,13 +51,30 @@ class Stage:
 
     def record(self, record_id: UUID, name: str = "contact", **more: Any) -> Record:
         """Make a record of my business."""
-        fields = {"business_id": self.mine.business_id, "id": record_id, "version": 1, "object": name, "name": "Ada"}
+        called = more.pop("name_of_record", "Ada")
+        fields = {"business_id": self.mine.business_id, "id": record_id, "version": 1, "object": name, "name": called}
         return Record(**fields | {"created_at": START, "updated_at": START} | more)
 
     async def hear(self, *states: Activity) -> None:
         """Let activities be heard of."""
         async with self.database.work() as tx:
             await show_activities(tx, [event(state) for state in states])
+
+    async def talk(self, *talks: InteractionClosed) -> None:
+        """Let finished conversations be heard of."""
+        async with self.database.work() as tx:
+            await show_conversations(tx, talks)
+
+    async def records(self, **more: Any) -> list[dict[str, Any]]:
+        """Go through all pages of the contacts with their counts."""
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = await self.get("/api/timeline/contact", **more)
+            assert answer.status_code == 200, answer.text
+            found += answer.json()["results"]
+            if answer.json()["next"] is None:
+                return found
+            more["cursor"] = answer.json()["next"]
 
     async def get(self, path: str, tenant: Tenant | None = None, **more: Any) -> httpx.Response:
         """Get as a caller of a business, mine if none is named."""
@@ -228,7 +257,7 @@ async def test_route_role_sees_rows_of_its_business_alone(stage: Stage) -> None:
     contact = uuid4()
     await stage.knows(contact)
     await stage.hear(activity(stage.mine.business_id, links=_about(contact)))
-    for table in ("activity_head", "entry", "record", "activity_object"):
+    for table in ("activity_head", "entry", "record", "activity_object", "interaction", "message"):
         async with stage.database.transaction(stage.other) as tx:
             assert await tx.fetch(f"select * from {table}") == []
 
@@ -281,3 +310,211 @@ async def test_more_than_500_badges_at_once_are_refused(stage: Stage) -> None:
     answer = await stage.client.post("/api/timeline/badges", json=body, headers=stage.mine.headers)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "record_ids")
     assert len(await stage.counts(*(uuid4() for _ in range(500)))) == 500
+
+
+async def test_conversation_is_a_line_of_its_own_until_it_is_an_activity(stage: Stage) -> None:
+    contact, business = uuid4(), stage.mine.business_id
+    await stage.knows(contact)
+    talk = conversation(business, links=_about(contact), agent="Ben", messages=["שלום 👋", "Guten Tag"])
+    await stage.talk(talk)
+    (line,) = await stage.lines(contact)
+    interaction_id = str(talk.interaction.interaction_id)
+    wanted = {
+        "kind": "interaction", "id": interaction_id, "activity_id": None, "interaction_id": interaction_id,
+        "type": "whatsapp", "type_name": "Whatsapp", "state": "logged", "at": "2026-03-01T00:00:00Z",
+        "summary": "שלום 👋", "source": "pbx", "source_kind": "interaction", "direction": "inbound", "agent": "Ben",
+        "version": 1, "retracted_at": None, "occurred_at": "2026-03-01T00:00:00Z", "due_at": None,
+    }  # fmt: skip
+    assert {name: line[name] for name in wanted} == wanted
+    made = activity(
+        business, activity_id=activity_id_of_interaction(talk.interaction.interaction_id), links=_about(contact),
+        interaction_id=talk.interaction.interaction_id,
+    )  # fmt: skip
+    await stage.hear(made)
+    (line,) = await stage.lines(contact)
+    assert (line["kind"], line["id"], line["interaction_id"]) == ("activity", str(made.activity_id), interaction_id)
+    assert await stage.counts(contact) == {str(contact): 1}
+    await stage.hear(next_version(made, deleted_at=START))
+    (line,) = await stage.lines(contact)
+    assert (line["kind"], line["id"], line["summary"]) == ("interaction", interaction_id, "שלום 👋")
+    assert await stage.counts(contact) == {str(contact): 1}
+
+
+async def test_line_of_a_conversation_is_called_what_its_type_is_called_now(stage: Stage) -> None:
+    contact, business = uuid4(), stage.mine.business_id
+    await stage.knows(contact)
+    await stage.talk(conversation(business, links=_about(contact), channel="webchat"))
+    named = ActivityObject(
+        business_id=business, id=preset_id_of(business, "activity_object", "chat"), version=2, name="Live chat",
+        api_name="chat", icon="messages-square", created_at=START,
+    )  # fmt: skip
+    async with stage.database.work() as tx:
+        await name_types(tx, [named])
+    (line,) = await stage.lines(contact)
+    assert (line["type"], line["type_name"], line["icon"]) == ("chat", "Live chat", "messages-square")
+
+
+async def test_conversation_stands_where_it_began_among_the_activities(stage: Stage) -> None:
+    contact, business = uuid4(), stage.mine.business_id
+    await stage.knows(contact)
+    for minutes in (0, 20, 40):
+        at = START + timedelta(minutes=minutes)
+        await stage.hear(activity(business, at=at, links=_about(contact)))
+        began, ended = at + timedelta(minutes=10), at + timedelta(hours=9)
+        await stage.talk(conversation(business, links=_about(contact), opened_at=began, closed_at=ended))
+    whole = await stage.lines(contact)
+    assert [line["kind"] for line in whole] == ["interaction", "activity"] * 3
+    assert [line["at"][14:16] for line in whole] == ["50", "40", "30", "20", "10", "00"]
+    for limit in (1, 2, 5):
+        assert await stage.lines(contact, limit=limit) == whole
+    assert await stage.lines(contact, state="past") == whole
+
+
+async def test_conversation_about_a_record_that_comes_later_is_shown_when_it_comes(stage: Stage) -> None:
+    business = stage.mine.business_id
+    contact = record_id_of(business, "contact", "c-9")
+    await stage.talk(conversation(business, links=[Link(object="contact", external_ref="c-9")]))
+    assert await stage.counts(contact) == {str(contact): 0}
+    await stage.knows(contact)
+    assert [line["kind"] for line in await stage.lines(contact)] == ["interaction"]
+    assert await stage.counts(contact) == {str(contact): 1}
+
+
+async def test_messages_are_paged_oldest_first(stage: Stage) -> None:
+    texts = [f"{number} مرحبا 👩‍👩‍👧‍👦 שלום" for number in range(500)]
+    talk = conversation(stage.mine.business_id, messages=texts, queue="support", transfers=[TRANSFER])
+    await stage.talk(talk)
+    path = f"/api/interactions/{talk.interaction.interaction_id}/messages"
+    whole = (await stage.get(path, limit=500)).json()
+    assert whole["next"] is None
+    assert [message["text"] for message in whole["results"]] == texts
+    wanted = {
+        "id": str(talk.interaction.interaction_id), "activity_id": None, "channel": "whatsapp", "queue": "support",
+        "messages_count": 500, "first_message": texts[0], "opened_at": "2026-03-01T00:00:00Z", "erased_at": None,
+    }  # fmt: skip
+    assert {name: whole["interaction"][name] for name in wanted} == wanted
+    assert whole["interaction"]["transfers"][0]["to_queue"] == "support"
+    for limit in (1, 7, 499):
+        found, cursor = [], {}
+        for _ in range(3 if limit == 1 else 500):
+            page = (await stage.get(path, limit=limit, **cursor)).json()
+            found += page["results"]
+            if page["next"] is None:
+                break
+            cursor = {"cursor": page["next"]}
+        assert found == whole["results"][: len(found)]
+        assert len(found) == (3 if limit == 1 else 500)
+
+
+async def test_words_are_found_in_all_of_a_conversation(stage: Stage) -> None:
+    talk = conversation(stage.mine.business_id, messages=["100 % sure", "Straße", "STRASSE, straße", "100 x", "שלום"])
+    await stage.talk(talk)
+    path = f"/api/interactions/{talk.interaction.interaction_id}/messages"
+    for text, positions in (("straße", [1, 2]), ("0 %", [0]), ("_", []), ("שלו", [4]), ("100", [0, 3])):
+        page = (await stage.get(path, q=text, limit=1)).json()
+        assert (page["matches"], [message["position"] for message in page["results"]]) == (positions, [0])
+    assert "matches" not in (await stage.get(path)).json()
+
+
+async def test_erased_conversation_keeps_times_and_counts_and_none_of_its_words(stage: Stage) -> None:
+    contact = uuid4()
+    await stage.knows(contact)
+    talk = conversation(stage.mine.business_id, links=_about(contact), messages=["canary-1", "canary-2"])
+    await stage.talk(talk)
+    await stage.talk(erased(talk))
+    await stage.talk(talk)
+    path = f"/api/interactions/{talk.interaction.interaction_id}/messages"
+    page = await stage.get(path)
+    assert "canary" not in page.text
+    assert "Ada" not in page.text
+    assert "+4930" not in page.text
+    assert (page.json()["interaction"]["messages_count"], len(page.json()["results"])) == (2, 2)
+    assert page.json()["interaction"]["erased_at"]
+    (line,) = await stage.lines(contact)
+    assert (line["version"], line["summary"]) == (2, None)
+    for table in ("interaction", "message", "activity_head"):
+        async with stage.database.work() as tx:
+            assert "canary" not in str([tuple(row) for row in await tx.fetch(f"select * from {table}")])
+
+
+async def test_conversation_of_another_business_answers_as_one_that_never_was(stage: Stage) -> None:
+    contact = uuid4()
+    await stage.knows(contact)
+    talk = conversation(stage.mine.business_id, links=_about(contact))
+    await stage.talk(talk)
+    path = f"/api/interactions/{talk.interaction.interaction_id}/messages"
+    assert (await stage.get(path)).status_code == 200
+    foreign = await stage.get(path, tenant=stage.other)
+    missing = await stage.get(f"/api/interactions/{uuid4()}/messages", tenant=stage.other)
+    assert (foreign.status_code, foreign.json()["code"]) == (missing.status_code, missing.json()["code"])
+    assert foreign.status_code == 404
+    for table in ("interaction", "message"):
+        async with stage.database.transaction(stage.other) as tx:
+            assert await tx.fetch(f"select * from {table}") == []
+
+
+async def test_min_version_waits_for_a_conversation(stage: Stage) -> None:
+    talk = conversation(stage.mine.business_id)
+    path = f"/api/interactions/{talk.interaction.interaction_id}/messages"
+    wanted = f"{talk.interaction.interaction_id}:1"
+    short = await stage.get(path, min_version=wanted, headers={"Prefer": "wait=0"})
+    assert (short.status_code, short.json()) == (202, {"versions": {str(talk.interaction.interaction_id): 0}})
+    asking = asyncio.create_task(stage.get(path, min_version=wanted, headers={"Prefer": "wait=20"}))
+    await stage.talk(talk)
+    assert (await asking).status_code == 200
+
+
+@pytest.mark.parametrize("query", [{"limit": 501}, {"limit": 0}, {"cursor": "abc"}, {"order": "desc"}, {"q": ""}])
+async def test_what_is_not_allowed_of_messages_is_refused_by_name(stage: Stage, query: dict[str, Any]) -> None:
+    answer = await stage.get(f"/api/interactions/{uuid4()}/messages", **query)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, next(iter(query)))
+
+
+async def test_upcoming_without_a_date_comes_after_all_that_is_due(stage: Stage) -> None:
+    contact, business = uuid4(), stage.mine.business_id
+    await stage.knows(contact)
+    undated = [
+        planned(business, links=links, at=START + timedelta(days=day), created_at=START + timedelta(days=day))
+        for day, links in ((1, _about(contact)), (3, [Link(object="contact", all=True)]), (5, _about(contact)))
+    ]
+    due = [planned(business, links=_about(contact), due_at=START + timedelta(days=day)) for day in (-9, 2, 2, 4, 9)]
+    await stage.hear(*undated, *due)
+    upcoming = await stage.lines(contact, state="upcoming")
+    assert [line["at"] for line in upcoming] == [
+        *sorted((instant_text(state.at) for state in due), reverse=True),
+        *sorted((instant_text(state.at) for state in undated), reverse=True),
+    ]
+    assert [line["due_at"] is None for line in upcoming] == [False] * 5 + [True] * 3
+    for limit in (1, 2, 5, 6):
+        assert await stage.lines(contact, state="upcoming", limit=limit) == upcoming
+    ordered = [line["at"] for line in await stage.lines(contact)]
+    assert ordered == sorted(ordered, reverse=True)
+
+
+async def test_records_are_listed_with_their_counts_and_by_whether_they_have_any(stage: Stage) -> None:
+    busy, talked, idle, gone = (uuid4() for _ in range(4))
+    for record_id, name in ((busy, "Ben"), (talked, "Ada"), (idle, "Ben"), (gone, "Zoe")):
+        await stage.knows(record_id, name_of_record=name)
+    business = stage.mine.business_id
+    await stage.knows(gone, version=2, deleted_at=START)
+    await stage.hear(*(activity(business, links=_about(busy, gone)) for _ in range(3)))
+    await stage.talk(conversation(business, links=_about(talked)))
+    whole = await stage.records()
+    assert {row["id"]: row["count"] for row in whole} == {str(busy): 3, str(talked): 1, str(idle): 0}
+    assert [row["name"] for row in whole] == sorted(row["name"] for row in whole)
+    assert {row["id"] for row in await stage.records(has_activities="true")} == {str(busy), str(talked)}
+    assert {row["id"] for row in await stage.records(has_activities="false")} == {str(idle)}
+    for limit in (1, 2, 3):
+        assert await stage.records(limit=limit) == whole
+    assert {row["id"]: row["count"] for row in whole} == await stage.counts(busy, talked, idle)
+    await stage.hear(activity(business, links=[Link(object="contact", all=True)]))
+    assert await stage.records(has_activities="false") == []
+    assert [row["count"] for row in await stage.records(has_activities="true")] == [row["count"] + 1 for row in whole]
+    foreign = await stage.get("/api/timeline/contact", tenant=stage.other)
+    assert foreign.json() == {"results": [], "next": None}
+
+
+@pytest.mark.parametrize("query", [{"limit": 201}, {"has_activities": "perhaps"}, {"cursor": "x"}, {"search": "a"}])
+async def test_what_is_not_allowed_of_records_is_refused_by_name(stage: Stage, query: dict[str, Any]) -> None:
+    answer = await stage.get("/api/timeline/contact", **query)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, next(iter(query)))

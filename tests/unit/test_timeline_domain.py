@@ -6,7 +6,7 @@ from uuid import uuid4
 from libs.contracts.activity import Assignee, Link, Person
 from libs.contracts.agent import agent_of
 from libs.contracts.ids import record_id_of
-from services.timeline_projector import domain
+from services.timeline_projector.domain import lines as domain
 from tests.support.histories import START, activity, event, next_version, planned
 
 BUSINESS = uuid4()

@@ -128,7 +128,7 @@ async def put_record(external_ref: Annotated[Ref, Path()], body: RecordBody, cal
 async def list_records(filters: Filtering, page: Page, principal: Reader, database: DatabaseDep) -> Response:
     """List records, newest first; `search` is a part of the name."""
     if filters.has_activities is not None:
-        message = "is not known here; ask /api/timeline/badges for the records of a page"
+        message = f"is not known here; ask /api/timeline/{filters.object}?has_activities=true or false"
         raise Rejected(f"has_activities {message}", [Problem("has_activities", "not_supported", message)])
     place = Place(principal.business_id, filters.object)
     mark = f"records:{place.object}:{filters.search or ''}"

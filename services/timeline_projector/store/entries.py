@@ -1,20 +1,18 @@
-"""All SQL of the timeline projector."""
+"""Heads and entries: what is shown of each activity, and the lines of timelines."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from libs.contracts.activity_object import ActivityObject
-from libs.contracts.directory import Record
 from libs.database import Transaction
-from services.timeline_projector.domain import EVERY, ActivityKey, Entry, Head, Placed
+from services.timeline_projector.domain.lines import EVERY, ActivityKey, Entry, Head, Placed
 
 _HEADS = """
     unnest($1::uuid[], $2::uuid[], $3::int[], $4::timestamptz[], $5::bool[], $6::jsonb[], $7::text[], $8::uuid[],
            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
            $16::timestamptz[], $17::timestamptz[], $18::timestamptz[], $19::timestamptz[], $20::timestamptz[],
-           $21::timestamptz[], $22::timestamptz[], $23::timestamptz[], $24::timestamptz[])
+           $21::timestamptz[], $22::timestamptz[], $23::timestamptz[], $24::timestamptz[], $25::uuid[])
 """
 _INSERT_NEW = f"""
     insert into activity_head ({", ".join(Head._fields)})
@@ -26,8 +24,21 @@ _SAVE = f"""
     insert into activity_head ({", ".join(Head._fields)})
     select * from {_HEADS} order by 1, 2
     on conflict (business_id, activity_id) do update
-    set {", ".join(f"{name} = excluded.{name}" for name in Head._fields[2:])}
+    set {", ".join(f"{name} = excluded.{name}" for name in Head._fields[2:-1])},
+        interaction_id = coalesce(excluded.interaction_id, activity_head.interaction_id)
 """  # noqa: S608 - the same
+_LINE = """
+    head.*, line.at as stands_at, talk.type as talk_type, talk.source as talk_source, talk.direction as talk_direction,
+    talk.agent as talk_agent, talk.version as talk_version, talk.opened_at, talk.closed_at, talk.first_message,
+    type.icon, type.colour, coalesce(type.name, head.type_name) as type_name
+"""
+_OF_LINE = """
+    join activity_head as head on head.business_id = $1 and head.activity_id = line.activity_id
+    left join interaction as talk on talk.business_id = $1 and talk.interaction_id = head.interaction_id
+    left join activity_object as type on type.business_id = $1 and type.id =
+        case when head.version = 0 or head.deleted_at is not null then talk.type_id else head.type_id end
+"""
+LAST = UUID(int=(1 << 128) - 1)
 
 
 async def advance_heads(tx: Transaction, heads: Mapping[ActivityKey, Head]) -> dict[ActivityKey, Placed | None]:
@@ -52,7 +63,7 @@ async def _lock_older(tx: Transaction, heads: Sequence[Head]) -> dict[ActivityKe
         select held.* from (select * from unnest($1::uuid[], $2::uuid[], $3::int[]) as new (business_id, id, version)
                             order by 1, 2) as new
         cross join lateral (
-            select business_id, activity_id, at, upcoming, links from activity_head as head
+            select business_id, activity_id, at, upcoming, links, interaction_id from activity_head as head
             where head.business_id = new.business_id and head.activity_id = new.id and head.version < new.version
             for update
         ) as held
@@ -61,7 +72,7 @@ async def _lock_older(tx: Transaction, heads: Sequence[Head]) -> dict[ActivityKe
         [head.activity_id for head in heads],
         [head.version for head in heads],
     )
-    return {(row[0], row[1]): Placed(row[2], row[3], row[4]) for row in rows}
+    return {(row[0], row[1]): Placed(row[2], row[3], row[4], row[5]) for row in rows}
 
 
 async def delete_entries(tx: Transaction, entries: Sequence[Entry]) -> None:
@@ -95,52 +106,6 @@ async def insert_entries(tx: Transaction, entries: Sequence[Entry]) -> None:
     )
 
 
-async def save_records(tx: Transaction, events: Sequence[Record]) -> None:
-    """Save the state of records where it is newer."""
-    await tx.execute(
-        """
-        insert into record (business_id, object, id, version, name, deleted_at)
-        select distinct on (business_id, object, id) business_id, object, id, version, name, deleted_at
-        from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::timestamptz[])
-            as new (business_id, object, id, version, name, deleted_at)
-        order by business_id, object, id, version desc
-        on conflict (business_id, object, id) do update
-        set version = excluded.version, name = excluded.name, deleted_at = excluded.deleted_at
-        where record.version < excluded.version
-        """,
-        *zip(*((e.business_id, e.object, e.id, e.version, e.name, e.deleted_at) for e in events), strict=True),
-    )
-
-
-async def save_activity_objects(tx: Transaction, events: Sequence[ActivityObject]) -> None:
-    """Save names and looks of activity objects where they are newer."""
-    await tx.execute(
-        """
-        insert into activity_object (business_id, id, version, api_name, name, icon, colour)
-        select distinct on (business_id, id) business_id, id, version, api_name, name, icon, colour
-        from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[])
-            as new (business_id, id, version, api_name, name, icon, colour)
-        order by business_id, id, version desc
-        on conflict (business_id, id) do update
-        set version = excluded.version, api_name = excluded.api_name, name = excluded.name, icon = excluded.icon,
-            colour = excluded.colour
-        where activity_object.version < excluded.version
-        """,
-        *zip(*((e.business_id, e.id, e.version, e.api_name, e.name, e.icon, e.colour) for e in events), strict=True),
-    )
-
-
-async def find_record(tx: Transaction, business_id: UUID, object_name: str, record_id: UUID) -> bool | None:
-    """Tell whether a record lives; None when nothing is known of it."""
-    found: bool | None = await tx.value(
-        "select deleted_at is null from record where business_id = $1 and object = $2 and id = $3",
-        business_id,
-        object_name,
-        record_id,
-    )
-    return found
-
-
 async def list_lines(
     tx: Transaction,
     record: tuple[UUID, str, UUID],
@@ -148,11 +113,14 @@ async def list_lines(
     after: tuple[datetime, UUID] | None,
     limit: int,
 ) -> list[Any]:
-    """List a timeline's lines, newest first by (at, id), from behind `after`. `record`: business, object, record."""
+    """List a timeline's lines, newest first by (at, id), from behind `after`. `record`: business, object, record.
+
+    The id is the activity's; of a conversation by itself that of the activity it would become.
+    """
     business_id, object_name, record_id = record
     return await tx.fetch(
-        """
-        select head.*, type.icon, type.colour, coalesce(type.name, head.type_name) as type_name
+        f"""
+        select {_LINE}
         from (
             (select at, activity_id from entry
              where business_id = $1 and object = $2 and record_id = $3 and ($4::bool is null or upcoming = $4)
@@ -165,18 +133,41 @@ async def list_lines(
              order by at desc, activity_id desc limit $7)
             order by at desc, activity_id desc limit $7
         ) as line
-        join activity_head as head on head.business_id = $1 and head.activity_id = line.activity_id
-        left join activity_object as type on type.business_id = $1 and type.id = head.type_id
+        {_OF_LINE}
         order by line.at desc, line.activity_id desc
-        """,
+        """,  # noqa: S608 - the same
         business_id,
         object_name,
         record_id,
         upcoming,
         after[0] if after else None,
-        after[1] if after else UUID(int=(1 << 128) - 1),
+        after[1] if after else LAST,
         limit,
         EVERY,
+    )
+
+
+async def list_upcoming(
+    tx: Transaction, record: tuple[UUID, str, UUID], after: tuple[bool, datetime, UUID] | None, limit: int
+) -> list[Any]:
+    """List what is planned, latest due first and what has no due moment last, from behind `after`.
+
+    `after` and the order: has a due moment, at, id. All that is planned for a record is looked at.
+    """
+    return await tx.fetch(
+        f"""
+        select {_LINE}
+        from (select at, activity_id from entry
+              where business_id = $1 and object = $2 and record_id in ($3, $7) and upcoming) as line
+        {_OF_LINE}
+        where $4::bool is null or (head.due_at is not null, line.at, line.activity_id) < ($4, $5, $6)
+        order by head.due_at is not null desc, line.at desc, line.activity_id desc
+        limit $8
+        """,  # noqa: S608 - the same
+        *record,
+        *(after or (None, None, None)),
+        EVERY,
+        limit,
     )
 
 
@@ -200,25 +191,6 @@ async def count_lines(
         EVERY,
     )
     return {row[0]: row[1] for row in rows}
-
-
-async def find_versions(tx: Transaction, business_id: UUID, ids: Sequence[UUID]) -> dict[UUID, int]:
-    """Tell the versions held of activities and records."""
-    rows = await tx.fetch(
-        """
-        select activity_id, version from activity_head where business_id = $1 and activity_id = any ($2)
-        union all
-        select id, version from record where business_id = $1 and id = any ($2)
-        """,
-        business_id,
-        ids,
-    )
-    return {row[0]: row[1] for row in rows}
-
-
-async def empty(tx: Transaction) -> None:
-    """Forget everything heard, so that it can be heard again from the beginning."""
-    await tx.execute("truncate activity_head, entry, record, activity_object")
 
 
 def _columns(heads: Any) -> list[tuple[Any, ...]]:

@@ -20,7 +20,8 @@ from libs.service.clock import now
 from libs.service.cursors import decode_cursor, encode_cursor
 from libs.service.freshness import Wanted, not_yet, read_wanted
 from libs.service.http import DatabaseDep
-from services.timeline_projector import domain, store
+from services.timeline_projector.domain import lines
+from services.timeline_projector.store import entries, records
 
 BADGES_MAX = 500
 PAGE_MAX = 200
@@ -68,25 +69,29 @@ def make_router(reference_wait_max_s: float) -> APIRouter:
     ) -> Response:
         """List what happened to a record and what is planned, newest first by `at`, then id.
 
-        What is planned without a date stands at the moment it was entered, as its `at` says, with `state=upcoming` too.
+        A conversation stands at its beginning; one that became an activity is that activity's line. What is planned
+        without a date stands at the moment it was entered, and last of all with `state=upcoming`.
         """
         record = (principal.business_id, place.object_name, place.record_id)
         after = _read_cursor(principal, record, query)
-        waiting = await not_yet(database, principal, wanted, store.find_versions)
+        waiting = await not_yet(database, principal, wanted, records.find_versions)
         if waiting is not None:
             return waiting
-        upcoming = None if query.state is None else query.state == "upcoming"
 
         async def read(tx: Transaction) -> list[Any]:
-            return await store.list_lines(tx, record, upcoming, after, query.limit + 1)
+            if query.state == "upcoming":
+                return await entries.list_upcoming(tx, record, after, query.limit + 1)
+            past = None if query.state is None else False
+            return await entries.list_lines(tx, record, past, after and after[1:], query.limit + 1)
 
         rows = await _read_living(database, principal, record, reference_wait_max_s, read)
         shown, moment = rows[: query.limit], now()
         following = None
         if len(rows) > query.limit:
-            last = [instant_text(shown[-1]["at"]), str(shown[-1]["activity_id"])]
-            following = encode_cursor(principal, _filter_text(record, query), last)
-        return json_answer({"results": [domain.line_of(row, moment) for row in shown], "next": following})
+            last = shown[-1]
+            place_of_last = [last["due_at"] is not None, instant_text(last["stands_at"]), str(last["activity_id"])]
+            following = encode_cursor(principal, _filter_text(record, query), place_of_last)
+        return json_answer({"results": [lines.line_of(row, moment) for row in shown], "next": following})
 
     router.add_api_route("/api/timeline/badges", count_badges, methods=["POST"])
     return router
@@ -100,11 +105,11 @@ async def count_badges(
     body: BadgesBody, wanted: Annotated[Wanted, Depends(read_wanted)], database: DatabaseDep, principal: Reader
 ) -> Response:
     """Count the lines of each record's timeline; 0 for a record that has none, is deleted or is not known."""
-    waiting = await not_yet(database, principal, wanted, store.find_versions)
+    waiting = await not_yet(database, principal, wanted, records.find_versions)
     if waiting is not None:
         return waiting
     async with database.transaction(principal) as tx:
-        counts = await store.count_lines(tx, principal.business_id, body.object, body.record_ids)
+        counts = await entries.count_lines(tx, principal.business_id, body.object, body.record_ids)
     return json_answer({"counts": {str(record_id): counts.get(record_id, 0) for record_id in body.record_ids}})
 
 
@@ -119,7 +124,7 @@ async def _read_living(
     deadline = clock() + wait_s
     while True:
         async with database.transaction(principal) as tx:
-            lives = await store.find_record(tx, *record)
+            lives = await records.find_record(tx, *record)
             if lives:
                 return await read(tx)
         if lives is False or clock() >= deadline:
@@ -133,13 +138,13 @@ def _filter_text(record: tuple[UUID, str, UUID], query: TimelineQuery) -> str:
 
 def _read_cursor(
     principal: Principal, record: tuple[UUID, str, UUID], query: TimelineQuery
-) -> tuple[datetime, UUID] | None:
+) -> tuple[bool, datetime, UUID] | None:
     if query.cursor is None:
         return None
     values: list[Any] = decode_cursor(principal, _filter_text(record, query), query.cursor)
     try:
-        at, activity_id = values
-        return datetime.fromisoformat(at), UUID(activity_id)
+        dated, at, activity_id = values
+        return bool(dated), datetime.fromisoformat(at), UUID(activity_id)
     except (ValueError, TypeError):
         message = "is not a cursor of this list; take `next` of an earlier answer as it is"
         raise Rejected(f"cursor {message}", [Problem("cursor", "cursor_invalid", message)]) from None

@@ -1,4 +1,4 @@
-"""What of an activity is shown, and on whose timelines. Pure."""
+"""What of an activity is shown, and on whose timelines."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from libs.contracts.activity import Activity, ActivityEvent, Times, newest_of, state_of
+from libs.contracts.activity import Activity, ActivityEvent, Link, Times, newest_of, state_of
 from libs.contracts.agent import agent_of
 from libs.contracts.ids import record_id_of
 
@@ -16,6 +16,9 @@ EVERY = UUID(int=0)
 
 ActivityKey = tuple[UUID, UUID]
 """Business and activity."""
+
+InteractionKey = tuple[UUID, UUID]
+"""Business and interaction."""
 
 
 class Head(NamedTuple):
@@ -45,14 +48,16 @@ class Head(NamedTuple):
     cancelled_at: datetime | None
     retracted_at: datetime | None
     deleted_at: datetime | None
+    interaction_id: UUID | None
 
 
 class Placed(NamedTuple):
-    """Where an activity was shown before: the columns of its head that its entries follow from."""
+    """Where an activity is shown: what its entries follow from. `links`: [[object, record id], …] as JSON."""
 
     at: datetime
     upcoming: bool
     links: bytes
+    interaction_id: UUID | None = None
 
 
 class Entry(NamedTuple):
@@ -98,33 +103,36 @@ def head_of(activity: Activity) -> Head:
         activity.cancelled_at,
         activity.retracted_at,
         activity.deleted_at,
+        activity.interaction_id,
     )
 
 
 def links_of(activity: Activity) -> list[tuple[str, UUID]]:
-    """Name the places where it is shown, each once: none when deleted; all records of an object cover each of them."""
-    if activity.deleted_at is not None:
-        return []
-    whole = {link.object for link in activity.links if link.all}
+    """Name the places where it is shown: none when deleted."""
+    return [] if activity.deleted_at is not None else places_of(activity.business_id, activity.links)
+
+
+def places_of(business_id: UUID, links: Sequence[Link]) -> list[tuple[str, UUID]]:
+    """Name the places that links lead to, each once; all records of an object cover each of them."""
+    whole = {link.object for link in links if link.all}
     places: dict[tuple[str, UUID], None] = {}
-    for link in activity.links:
+    for link in links:
         record_id = EVERY if link.object in whole else link.record_id
         if record_id is None and link.external_ref is not None:
-            record_id = record_id_of(activity.business_id, link.object, link.external_ref)
+            record_id = record_id_of(business_id, link.object, link.external_ref)
         if record_id is not None:
             places[link.object, record_id] = None
     return list(places)
 
 
 def moves(
-    heads: Mapping[ActivityKey, Head], earlier: Mapping[ActivityKey, Placed | None]
+    shown: Mapping[ActivityKey, Head | Placed], earlier: Mapping[ActivityKey, Placed | None]
 ) -> tuple[list[Entry], list[Entry]]:
-    """Tell which entries go and which come, for the activities that got newer (None: was never seen)."""
+    """Tell which entries go and which come, for the activities that are shown otherwise (None: was never seen)."""
     gone: list[Entry] = []
     come: list[Entry] = []
     for key, placed in earlier.items():
-        head = heads[key]
-        now = _entries(key, head)
+        now = _entries(key, shown[key])
         if placed is None:
             come += now
             continue
@@ -145,15 +153,46 @@ def _entries(key: ActivityKey, shown: Head | Placed) -> list[Entry]:
 
 
 def line_of(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """Write a line of a timeline as it is answered; its state follows from its times and `now`."""
+    """Write a line of a timeline as it is answered; its state follows from its times and `now`.
+
+    A conversation that became an activity is that activity's line, with its `interaction_id`.
+    """
+    if row["version"] == 0 or row["deleted_at"] is not None:
+        return _line_of_conversation(row)
     times = Times.model_construct(**{name: row[name] for name in Times.model_fields})
     return {
         "kind": "activity",
         "id": str(row["activity_id"]),
         "activity_id": str(row["activity_id"]),
-        "interaction_id": None,
+        "interaction_id": None if row["interaction_id"] is None else str(row["interaction_id"]),
         "state": state_of(times, now),
         **{name: row[name] for name in _ANSWERED},
+    }
+
+
+def _line_of_conversation(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the line of a conversation that is no activity: logged, from its beginning on, by its first message."""
+    return {
+        **dict.fromkeys(_ANSWERED),
+        "kind": "interaction",
+        "id": str(row["interaction_id"]),
+        "activity_id": None,
+        "interaction_id": str(row["interaction_id"]),
+        "state": "logged",
+        "type": row["talk_type"],
+        "type_name": row["type_name"] or row["talk_type"].title(),
+        "icon": row["icon"],
+        "colour": row["colour"],
+        "at": row["opened_at"],
+        "summary": row["first_message"],
+        "source": row["talk_source"],
+        "source_kind": "interaction",
+        "direction": row["talk_direction"],
+        "agent": row["talk_agent"],
+        "version": row["talk_version"],
+        "created_at": row["closed_at"],
+        "occurred_at": row["opened_at"],
+        "logged_at": row["closed_at"],
     }
 
 

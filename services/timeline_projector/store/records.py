@@ -1,0 +1,105 @@
+"""Records and types as the timeline knows them, and the versions held of everything."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.activity_object import ActivityObject
+from libs.contracts.directory import Record
+from libs.database import Transaction
+from services.timeline_projector.domain.lines import EVERY
+
+
+async def save_records(tx: Transaction, events: Sequence[Record]) -> None:
+    """Save the state of records where it is newer."""
+    await tx.execute(
+        """
+        insert into record (business_id, object, id, version, name, deleted_at)
+        select distinct on (business_id, object, id) business_id, object, id, version, name, deleted_at
+        from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::timestamptz[])
+            as new (business_id, object, id, version, name, deleted_at)
+        order by business_id, object, id, version desc
+        on conflict (business_id, object, id) do update
+        set version = excluded.version, name = excluded.name, deleted_at = excluded.deleted_at
+        where record.version < excluded.version
+        """,
+        *zip(*((e.business_id, e.object, e.id, e.version, e.name, e.deleted_at) for e in events), strict=True),
+    )
+
+
+async def save_activity_objects(tx: Transaction, events: Sequence[ActivityObject]) -> None:
+    """Save names and looks of activity objects where they are newer."""
+    await tx.execute(
+        """
+        insert into activity_object (business_id, id, version, api_name, name, icon, colour)
+        select distinct on (business_id, id) business_id, id, version, api_name, name, icon, colour
+        from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[])
+            as new (business_id, id, version, api_name, name, icon, colour)
+        order by business_id, id, version desc
+        on conflict (business_id, id) do update
+        set version = excluded.version, api_name = excluded.api_name, name = excluded.name, icon = excluded.icon,
+            colour = excluded.colour
+        where activity_object.version < excluded.version
+        """,
+        *zip(*((e.business_id, e.id, e.version, e.api_name, e.name, e.icon, e.colour) for e in events), strict=True),
+    )
+
+
+async def find_record(tx: Transaction, business_id: UUID, object_name: str, record_id: UUID) -> bool | None:
+    """Tell whether a record lives; None when nothing is known of it."""
+    found: bool | None = await tx.value(
+        "select deleted_at is null from record where business_id = $1 and object = $2 and id = $3",
+        business_id,
+        object_name,
+        record_id,
+    )
+    return found
+
+
+async def list_counted(
+    tx: Transaction, place: tuple[UUID, str], has: bool | None, after: tuple[str, UUID] | None, limit: int
+) -> list[Any]:
+    """List an object's living records with the count of their lines, by (name, id), from behind `after`.
+
+    `has`: only those that have lines, or none. Rows: id, name, version, lines.
+    """
+    return await tx.fetch(
+        """
+        select record.id, record.name, record.version, own.lines + shared.lines as lines
+        from (select count(*) as lines from entry
+              where business_id = $1 and object = $2 and record_id = $7) as shared
+        cross join lateral (
+            select id, name, version from record
+            where business_id = $1 and object = $2 and deleted_at is null
+              and ($4::text is null or (name, id) > ($4, $5))
+              and ($3::bool is null or $3 = (shared.lines > 0 or exists (
+                  select from entry where business_id = $1 and object = $2 and record_id = record.id)))
+            order by name, id
+            limit $6
+        ) as record
+        cross join lateral (select count(*) as lines from entry
+                            where business_id = $1 and object = $2 and record_id = record.id) as own
+        order by record.name, record.id
+        """,
+        *place,
+        has,
+        *(after or (None, None)),
+        limit,
+        EVERY,
+    )
+
+
+async def find_versions(tx: Transaction, business_id: UUID, ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Tell the versions held of activities, conversations and records."""
+    rows = await tx.fetch(
+        """
+        select activity_id, version from activity_head where business_id = $1 and activity_id = any ($2)
+        union all
+        select interaction_id, version from interaction where business_id = $1 and interaction_id = any ($2)
+        union all
+        select id, version from record where business_id = $1 and id = any ($2)
+        """,
+        business_id,
+        ids,
+    )
+    return {row[0]: row[1] for row in rows}
