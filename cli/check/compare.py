@@ -38,7 +38,9 @@ def compare_heads(events: Mapping[UUID, ActivityEvent], heads: Mapping[UUID, Any
             found.append(_versions("timeline", event, row["version"]))
         elif full:
             head = head_of(event.activity)
-            differing = [name for name in Head._fields if row[name] != getattr(head, name) and name != "links"]
+            differing = [name for name in Head._fields[:-1] if row[name] != getattr(head, name) and name != "links"]
+            if head.interaction_id not in (None, row["interaction_id"]):
+                differing.append("interaction_id")
             if _places(row["links"]) != _places(head.links):
                 differing.append("links")
             found += [f"timeline: activity {activity_id}: {name} differs" for name in differing]

@@ -169,6 +169,8 @@ ROWS = [
         "POST /api/timeline/badges", "timeline.read", "record",
         lambda record: {"json": {"object": "contact", "record_ids": [record]}},
     ),
+    Row("GET /api/timeline/{object_name}", "timeline.read", path={"object_name": "contact"}),
+    Row("GET /api/interactions/{interaction_id}/messages", "timeline.read", "interaction"),
     Row(
         "GET /api/reports/volume", "reports.read", None,
         lambda _: {"params": SPAN | {"granularity": "month", "group_by": "type,state,source"}},
@@ -316,6 +318,10 @@ async def furnish(system: System, client: httpx.AsyncClient) -> Tenant:
     await make("/ingest/activities", report(source_ref="same", summary=canary))
     things["ref"] = canary
     things["receipt"] = await make("/ingest/activities", report(source_ref=canary, summary=canary))
+    talk = interaction(links=[{"object": "contact", "record_id": things["record"]}], disposition=canary)
+    closed = await client.post("/ingest/interactions", headers=headers, json=talk)
+    assert closed.status_code == 202, closed.text
+    things["interaction"] = closed.json()["interaction_id"]
     await until_told(client, tenant)
     kinds = (await client.get("/api/activities", headers=headers)).json()["results"]
     things["activity_object"] = next(kind["id"] for kind in kinds if kind["api_name"] == "call")
@@ -333,7 +339,8 @@ async def until_told(client: httpx.AsyncClient, tenant: Tenant) -> None:
         things["logged"] = receipt["activity_id"]
         for delivery in found.json()["results"]:
             things["delivery"] = delivery["id"]
-        return receipt["status"] == "applied" and "delivery" in things
+        talk = await client.get(f"/api/interactions/{things['interaction']}/messages", headers=headers)
+        return receipt["status"] == "applied" and "delivery" in things and talk.status_code == 200
 
     await eventually(told, 20, "a delivery is owed")
 
