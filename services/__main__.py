@@ -12,6 +12,7 @@ from uuid import UUID
 import typer
 import uvloop
 
+from libs import tracing
 from libs.database.migrations import folders_of
 from libs.database.migrations import migrate as apply_migrations
 from libs.errors import ActivitiesError
@@ -52,6 +53,7 @@ def run(name: Name, host: str = "127.0.0.1", port: int = 8080) -> None:
     """Serve until SIGTERM; with `DRAIN_S` set, that long without new connections first. SIGINT stops at once."""
     settings = ServiceSettings()
     logs.set_up(settings.log_level)
+    tracing.set_up(settings.otel_exporter_otlp_endpoint, settings.otel_traces_sampler_arg)
     process = Process([create(each) for each in _named(name)])
     uvloop.run(process.run(host, port, settings.drain_s))
 

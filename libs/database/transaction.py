@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from asyncpg import Record
@@ -14,15 +14,16 @@ class Transaction:
 
     JSON goes in and comes out as bytes, so that stored documents can be passed on without being read.
     `appended` says whether something was put into the outbox, so that the relay is woken after the commit;
-    `outbox_full` that a route may not put more into it.
+    `outbox_full` that a route may not put more into it; `traces` which event goes on with which trace, by its key.
     """
 
-    __slots__ = ("_connection", "after_commit", "appended", "outbox_full")
+    __slots__ = ("_connection", "after_commit", "appended", "outbox_full", "traces")
 
     def __init__(self, connection: PoolConnectionProxy[Record]) -> None:
         self._connection = connection
         self.appended = False
         self.outbox_full = False
+        self.traces: Mapping[bytes, str] | None = None
         self.after_commit: list[Callable[[], None]] = []
 
     def on_commit(self, call: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ comes from versions, a batch may come again.
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import structlog
@@ -17,7 +17,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
-from libs import failpoints
+from libs import failpoints, tracing
 from libs.database import Database, Transaction
 from libs.errors import Rejected, Unavailable
 from libs.messaging import dead_letters, metrics
@@ -222,7 +222,8 @@ class Consumer:
     async def _handle(self, records: Sequence[Record], reading: Reading) -> None:
         """Apply records in one transaction; where one is guilty, halve until it stands alone."""
         try:
-            await self._apply(reading)
+            with tracing.handling(self._service, self._group, records) as traces:
+                await self._apply(reading, traces)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a handler raises, nothing may be lost
@@ -236,12 +237,13 @@ class Consumer:
             open_half = self._without_stopped(half)
             await self._handle(open_half, self._reader.read(open_half))
 
-    async def _apply(self, reading: Reading) -> None:
+    async def _apply(self, reading: Reading, traces: Mapping[bytes, str]) -> None:
         metrics.DUPLICATES.labels(self._group).inc(reading.duplicates)
         metrics.IGNORED.labels(self._group).inc(reading.ignored)
         if not reading.events and not reading.poison:
             return
         async with self._database.work() as tx:
+            tx.traces = traces
             for subscription, events in reading.events:
                 await subscription.handler(tx, events)
             await self._set_aside(tx, reading.poison)

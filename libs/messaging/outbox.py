@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from libs import tracing
 from libs.contracts.topics import BY_TYPE
 from libs.database import Transaction
 from libs.errors import TooLarge, Unavailable
@@ -48,6 +49,10 @@ async def append(tx: Transaction, events: Sequence[Outgoing]) -> None:
         return
     _check(tx, events)
     tx.appended = True
+    traces = tracing.traces_of([event.key for event in events], tx.traces)
+    if traces is not None:
+        await _append_traced(tx, events, traces)
+        return
     if len(events) >= COPY_ROWS:
         rows = [(",".join(event.types), event.key, event.value, event.version, event.id) for event in events]
         await tx.copy("outbox", ("types", "key", "value", "version", "event_id"), rows)
@@ -61,6 +66,19 @@ async def append(tx: Transaction, events: Sequence[Outgoing]) -> None:
         [event.version for event in events],
         [event.id for event in events],
     )
+
+
+async def _append_traced(tx: Transaction, events: Sequence[Outgoing], traces: Sequence[str | None]) -> None:
+    """Put events into the outbox with the header that carries their trace on."""
+    rows = [
+        (
+            ",".join(event.types), event.key, event.value, event.version, event.id,
+            *(([tracing.HEADER], [trace.encode()]) if trace else (None, None)),
+        )
+        for event, trace in zip(events, traces, strict=True)
+    ]  # fmt: skip
+    columns = ("types", "key", "value", "version", "event_id", "header_names", "header_values")
+    await tx.copy("outbox", columns, rows)
 
 
 async def append_letters(tx: Transaction, letters: Sequence[Letter]) -> None:

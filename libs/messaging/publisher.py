@@ -125,6 +125,8 @@ class Publisher:
                 headers = [_SPEC, ("ce_id", identity), header, self._source]
                 if version is not None:
                     headers.append(("ce_version", b"%d" % version))
+                if row["header_names"] is not None:
+                    headers += zip(row["header_names"], row["header_values"], strict=True)
                 by_topic[topic].append((key, value, headers))
         return by_topic
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from libs import tracing
 from libs.contracts.ids import uuid7
 from libs.errors import ActivitiesError, Rejected, TooLarge
 from libs.service import metrics, problems
@@ -17,6 +18,8 @@ from libs.service.strict_json import read_json
 BODY_MAX_BYTES = 1 << 20
 BULK_MAX_BYTES = 8 << 20
 QUERY_MAX_BYTES = 16 << 10
+PROCESS = "process"
+"""The service of what every process answers: health, metrics, documents."""
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 Scope = MutableMapping[str, Any]
@@ -49,7 +52,15 @@ class Edge:
         self._room = room or Room()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request, traced when tracing is on."""
+        if not tracing.is_on() or self._service == PROCESS:
+            await self._serve(scope, receive, send)
+            return
+        parent = dict(scope["headers"]).get(tracing.HEADER.encode(), b"").decode("latin-1")
+        with tracing.span(self._service, scope["method"], "server", parent):
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         headers = dict(scope["headers"])
         request_id = _request_id(headers)
@@ -107,6 +118,14 @@ class Edge:
         route = getattr(scope.get("route"), "path", "-")
         metrics.REQUESTS.labels(self._service, scope["method"], route, f"{status // 100}xx").observe(seconds)
         state = scope["state"]
+        if tracing.is_on():
+            tracing.note(
+                f"{scope['method']} {route}",
+                http__request__method=scope["method"],
+                http__route=route,
+                http__response__status_code=status,
+                activities__request_id=state["request_id"],
+            )
         log.info(
             "request",
             service=self._service,

@@ -12,10 +12,11 @@ import uvicorn
 from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from libs import tracing
 from libs.errors import Unavailable
 from libs.prefixes import prefix_of
 from libs.service import metrics, pages, problems
-from libs.service.edge import Edge, Message, Receive, Scope, Send
+from libs.service.edge import PROCESS, Edge, Message, Receive, Scope, Send
 from libs.service.service import Service
 
 RETRY_S = 0.5
@@ -32,7 +33,7 @@ class Process:
     def __init__(self, services: Sequence[Service]) -> None:
         self._services = services
         self._by_prefix: dict[tuple[str, ...], App] = {}
-        self._own = Edge(self._answer, "process")
+        self._own = Edge(self._answer, PROCESS)
         self._started: set[str] = set()
         self._draining = False
         for service in services:
@@ -78,6 +79,7 @@ class Process:
                 task.cancel()
             await asyncio.gather(*starting, return_exceptions=True)
             await asyncio.gather(*(service.stop() for service in self._services if service.name in self._started))
+            await asyncio.to_thread(tracing.stop)
 
     def _stop(self, server: uvicorn.Server, drain_s: float) -> None:
         if not drain_s or self._draining or not server.started:

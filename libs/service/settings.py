@@ -31,6 +31,8 @@ class ServiceSettings(BaseSettings):
     outbox_backlog_max_bytes: int = Field(1 << 30, ge=1)
     drain_s: float = Field(0.0, ge=0, le=60)
     log_level: str = "info"
+    otel_exporter_otlp_endpoint: str = ""
+    otel_traces_sampler_arg: float = Field(0.05, ge=0, le=1)
 
     def urls(self, package: str) -> Urls:
         """Name the database of a service. Raises ValueError when no address is set."""

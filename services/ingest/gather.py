@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from libs import tracing
 from libs.database import Database, Transaction
 from libs.errors import TooMany
 from libs.messaging import outbox
@@ -30,11 +31,12 @@ class Bounds:
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """A report in a queue. `told` becomes its verdict, or None: "your turn to write for all"."""
+    """A report in a queue, its request's trace. `told` becomes its verdict, or None: "your turn to write for all"."""
 
     arrival: Arrival
     report: Report
     told: "asyncio.Future[Verdict | None]"
+    trace: str | None = field(default_factory=tracing.current)
 
 
 @dataclass(slots=True)
@@ -69,9 +71,19 @@ class Gather:
         lane.writing = True
         return await self._write(database, lane, ticket)
 
-    async def keep_many(self, database: Database, arrival: Arrival, reports: Sequence[Report]) -> list[Verdict]:
-        """Keep reports of one business in one transaction, and say what each is. Raises Unavailable, TooMany."""
+    async def keep_many(
+        self,
+        database: Database,
+        arrival: Arrival,
+        reports: Sequence[Report],
+        traces: Mapping[bytes, str] | None = None,
+    ) -> list[Verdict]:
+        """Keep reports of one business in one transaction, and say what each is. Raises Unavailable, TooMany.
+
+        `traces` are those of the reports by key, where they came with several requests.
+        """
         async with database.transaction(arrival) as tx:
+            tx.traces = traces
             fresh = await self._with_room(tx, arrival, reports)
             accepted = await store.insert_receipts(tx, arrival, fresh) if fresh else set()
             others = {report.receipt_id for report in reports} - accepted
@@ -103,7 +115,7 @@ class Gather:
         batch = waiting[:GATHERED_MAX]
         lane.waiting = deque(waiting[GATHERED_MAX:])
         try:
-            verdicts = await self.keep_many(database, own.arrival, [ticket.report for ticket in batch])
+            verdicts = await self.keep_many(database, own.arrival, [one.report for one in batch], _traces(batch))
         except asyncio.CancelledError:
             lane.waiting.extendleft(ticket for ticket in reversed(batch) if ticket is not own)
             raise
@@ -154,6 +166,10 @@ class Gather:
         if len(self._sources) >= BUSINESSES_CACHED_MAX:
             self._sources.clear()
         self._sources[business_id] = sources
+
+
+def _traces(batch: Sequence[Ticket]) -> dict[bytes, str]:
+    return {ticket.report.key: ticket.trace for ticket in batch if ticket.trace is not None}
 
 
 def _others(batch: Sequence[Ticket], own: Ticket) -> list[Ticket]:

@@ -17,7 +17,7 @@ from uuid import UUID
 import orjson
 import structlog
 
-from libs import failpoints
+from libs import failpoints, tracing
 from libs.database import Database
 from libs.errors import Unavailable
 from services.webhook_dispatcher import metrics, partitions, signing
@@ -208,7 +208,17 @@ class Dispatcher:
         assert claim.body is not None
         keys = [self._sealer.open(sealed, claim.business_id, claim.endpoint_id) for sealed in claim.secrets]
         headers = signing.headers_of(str(claim.id), int(at.timestamp()), claim.body, keys)
-        return await sender.send(claim.url, headers, claim.body)
+        if claim.traceparent is None or not tracing.is_on():
+            return await sender.send(claim.url, headers, claim.body)
+        with tracing.span("webhook-dispatcher", "POST webhook", "client", claim.traceparent):
+            result = await sender.send(claim.url, headers | {tracing.HEADER: tracing.current() or ""}, claim.body)
+            tracing.note(
+                "POST webhook",
+                activities__delivery_id=str(claim.id),
+                activities__result=result.error or "delivered",
+                http__response__status_code=result.http_status,
+            )
+        return result
 
     async def _note_outcomes(self, database: Database) -> None:
         """Note outcomes some at a time: one statement for up to 256, gathered for 10 ms."""

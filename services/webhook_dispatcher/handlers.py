@@ -1,12 +1,12 @@
 """What follows from events: deliveries that are owed."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
 from libs.contracts.activity import ActivityEvent
-from libs.contracts.ids import event_id_of, uuid7
+from libs.contracts.ids import event_id_of, key_of, uuid7
 from libs.database import Transaction
 from libs.errors import Unavailable
 from services.webhook_dispatcher import metrics
@@ -43,7 +43,7 @@ def owe_deliveries(kept_days: int, dispatcher: Dispatcher) -> Handler:
             for event, types in told
             if not is_too_old(event.activity.recorded_at, now, kept_days)
             for event_type in types
-            for one in _owed(event, event_type, grouped.get(event.activity.business_id, ()))
+            for one in _owed(event, event_type, grouped.get(event.activity.business_id, ()), tx.traces or {})
         ]
         if owed:
             metrics.OWED.inc(len(owed))
@@ -72,7 +72,9 @@ async def _insert(
     tx.after_commit.append(partial(dispatcher.take_over, claims, more))
 
 
-def _owed(event: ActivityEvent, event_type: str, subscribers: Sequence[Subscriber]) -> list[Owed]:
+def _owed(
+    event: ActivityEvent, event_type: str, subscribers: Sequence[Subscriber], traces: Mapping[bytes, str]
+) -> list[Owed]:
     matching = [one.endpoint_id for one in subscribers if matches(one, event, event_type)]
     if not matching:
         return []
@@ -85,6 +87,7 @@ def _owed(event: ActivityEvent, event_type: str, subscribers: Sequence[Subscribe
         activity.version,
         activity.logged_at,
         body_of(event, event_type),
+        traces.get(key_of(activity.business_id, activity.activity_id)) if traces else None,
     )
     return [Owed(uuid7(), endpoint_id, told) for endpoint_id in matching]
 
@@ -100,5 +103,6 @@ def _claimed(owed: Owed, subscriber: Subscriber) -> Claimed:
         endpoint_status="active",
         deleted=False,
         body=owed.event.body,
+        traceparent=owed.event.traceparent,
         secrets=subscriber.secrets,
     )

@@ -168,7 +168,7 @@ class System:
         async def known() -> bool:
             return (await client.get(f"{self.url}/readyz", headers={"X-API-KEY": business.api_key})).status_code == 200
 
-        await eventually(known, 20, "every service knows the key")
+        await eventually(known, 20, "every service knows the key", self.tail)
         return business
 
 

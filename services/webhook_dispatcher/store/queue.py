@@ -20,6 +20,7 @@ class OwedEvent:
     version: int
     logged_at: datetime | None
     body: bytes
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Claimed:
     endpoint_status: str
     deleted: bool
     body: bytes | None
+    traceparent: str | None
     secrets: Sequence[bytes]
 
 
@@ -87,10 +89,10 @@ async def insert_deliveries(tx: Transaction, owed: Sequence[Owed], lease_s: floa
                       parked)
             on conflict do nothing returning business_id, id, event_id),
         stored as (
-            insert into event (business_id, id, event_type, activity_id, version, logged_at, body)
+            insert into event (business_id, id, event_type, activity_id, version, logged_at, body, traceparent)
             select e.* from unnest($10::uuid[], $11::uuid[], $12::text[], $13::uuid[], $14::int[], $15::timestamptz[],
-                                   $16::bytea[])
-                as e (business_id, id, event_type, activity_id, version, logged_at, body)
+                                   $16::bytea[], $19::text[])
+                as e (business_id, id, event_type, activity_id, version, logged_at, body, traceparent)
              where exists (select from made where made.business_id = e.business_id and made.event_id = e.id)
             on conflict do nothing)
         select id from made
@@ -103,7 +105,7 @@ async def insert_deliveries(tx: Transaction, owed: Sequence[Owed], lease_s: floa
         [event.business_id for event in events], [event.id for event in events],
         [event.event_type for event in events], [event.activity_id for event in events],
         [event.version for event in events], [event.logged_at for event in events], [event.body for event in events],
-        lease_s, [one.parked for one in ordered],
+        lease_s, [one.parked for one in ordered], [event.traceparent for event in events],
     )  # fmt: skip
     return {row["id"] for row in rows}
 
@@ -148,7 +150,7 @@ async def claim_due(tx: Transaction, room: Room, lease_s: float) -> list[Claimed
               from chosen c where d.business_id = c.business_id and d.id = c.id
             returning d.business_id, d.id, d.endpoint_id, d.lease_no, d.attempts, d.event_day, d.event_id)
         select c.business_id, c.id, c.endpoint_id, c.lease_no, c.attempts, e.url, e.status,
-               e.deleted_at is not null as deleted, v.body,
+               e.deleted_at is not null as deleted, v.body, v.traceparent,
                array(select s.sealed from endpoint_secret s
                       where s.business_id = c.business_id and s.endpoint_id = c.endpoint_id
                         and (s.expires_at is null or s.expires_at > now()) order by s.id desc) as secrets
