@@ -54,13 +54,13 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, traced when tracing is on."""
         if not tracing.is_on() or self._service == PROCESS:
-            await self._serve(scope, receive, send)
+            await self._answer(scope, receive, send)
             return
         parent = dict(scope["headers"]).get(tracing.HEADER.encode(), b"").decode("latin-1")
         with tracing.span(self._service, scope["method"], "server", parent):
-            await self._serve(scope, receive, send)
+            await self._answer(scope, receive, send)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         headers = dict(scope["headers"])
         request_id = _request_id(headers)
