@@ -170,6 +170,24 @@ def bench(context: typer.Context) -> None:
     sys.exit(subprocess.run([sys.executable, "-m", "bench", *context.args], cwd=ROOT, check=False).returncode)
 
 
+def _operate(name: str, summary: str) -> None:
+    """Make a command of `python -m services` one of ours, for the installation in the data directory."""
+
+    def operate(context: typer.Context, data_dir: DataDir = None) -> None:
+        command = [sys.executable, "-m", "services", name, *context.args]
+        environment = dict(_place(data_dir).environment())
+        sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
+
+    app.command(name, help=f"{summary} `{name} SERVICE --help` says more.", context_settings=PASS_ON)(operate)
+
+
+_operate("letters", "Show what a service has set aside.")
+_operate("replay", "Send what a service has set aside back, to be handled again.")
+_operate("drop", "Give up dead letters.")
+_operate("stops", "Show partitions that a flood of poison has stopped.")
+_operate("resume", "Let stopped partitions go on.")
+
+
 @app.command()
 def lock() -> None:
     """Write requirements/*.txt again from pyproject.toml, with hashes."""

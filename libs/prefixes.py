@@ -4,6 +4,11 @@ Prefix = tuple[str, ...]
 
 
 def prefix_of(path: str) -> Prefix:
-    """Name the part of a path that decides which service answers: one word, after `api` and `v1` two."""
+    """Name the part of a path that decides which service answers: one word, after `api` and `v1` two.
+
+    Every service has routes for operators: after `/api/operations` its name decides.
+    """
     words = path.split("/")[1:3]
+    if words == ["api", "operations"]:
+        return tuple(path.split("/")[1:4])
     return tuple(words) if words[0] in ("api", "v1") else (words[0],)

@@ -1,12 +1,11 @@
-"""python -m services run|migrate|topics|letters|replay|drop|republish|rebuild|verify <name>: each service by itself."""
+"""python -m services run|prepare|letters|replay|drop|stops|resume|republish|rebuild|verify <name>: each by itself."""
 
 import asyncio
 import importlib
 import os
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 from uuid import UUID
 
 import typer
@@ -15,13 +14,11 @@ import uvloop
 from libs import tracing
 from libs.database.migrations import folders_of
 from libs.database.migrations import migrate as apply_migrations
-from libs.errors import ActivitiesError
 from libs.gateway import nginx
 from libs.gateway.table import FILE, Program, Table
 from libs.gateway.upstreams import NotAnAddress, Upstreams, read_upstreams
 from libs.messaging import admin
-from libs.messaging import letters as dead_letters
-from libs.service import Service, logs
+from libs.service import Service, commands, logs
 from libs.service.process import Process
 from libs.service.settings import ServiceSettings
 from services import NAMES
@@ -31,7 +28,6 @@ TRUTHS = ("directory", "lifecycle", "ingest")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 Name = Annotated[str, typer.Argument(help=f"one of {', '.join(NAMES)}, or all")]
-Ids = Annotated[list[str], typer.Argument(help="of dead letters, as `letters` lists them")]
 
 
 def create(name: str) -> Service:
@@ -42,6 +38,9 @@ def create(name: str) -> Service:
     settings = importlib.import_module(f"{package}.settings").Settings()
     service: Service = importlib.import_module(f"{package}.app").create(settings)
     return service
+
+
+app.add_typer(commands.make_commands(create))
 
 
 def _named(name: str) -> tuple[str, ...]:
@@ -70,7 +69,7 @@ def gateway(
     try:
         table = _table(listen, program, upstream)
     except NotAnAddress as error:
-        _refuse(str(error))
+        commands.refuse(str(error))
     if show:
         upstreams = Upstreams(read_upstreams(upstream))
         typer.echo(nginx.configuration(table, upstreams, directory.absolute(), front=None))
@@ -102,7 +101,7 @@ def prepare(name: Name = "all") -> None:
     async def both() -> None:
         await asyncio.gather(_create_topics(), *(_migrate(each) for each in _named(name)))
 
-    _do(both)
+    commands.do(both)
 
 
 @app.command()
@@ -112,20 +111,20 @@ def migrate(name: Name) -> None:
     async def each_one() -> None:
         await asyncio.gather(*(_migrate(each) for each in _named(name)))
 
-    _do(each_one)
+    commands.do(each_one)
 
 
 @app.command()
 def topics(name: Name = "all") -> None:
     """Make the topics that are missing."""
-    _do(_create_topics)
+    commands.do(_create_topics)
 
 
 @app.command()
 def republish(name: Name) -> None:
     """Send the current state of everything again, for projections and copies that are rebuilt."""
     if name not in TRUTHS:
-        _refuse(f"{name} owns no truth that others copy; {', '.join(TRUTHS)} do")
+        commands.refuse(f"{name} owns no truth that others copy; {', '.join(TRUTHS)} do")
     module = importlib.import_module(f"services.{name}.republish")
 
     async def all_of_it() -> None:
@@ -136,14 +135,16 @@ def republish(name: Name) -> None:
         finally:
             await service.database.close()
 
-    _do(all_of_it)
+    commands.do(all_of_it)
 
 
 @app.command()
 def rebuild(name: Name) -> None:
     """Empty a projection and let it hear everything again; stop its processes first."""
     if name not in PROJECTIONS:
-        _refuse(f"{name} owns truth or owes deliveries, which no event brings back; only {', '.join(PROJECTIONS)} can")
+        commands.refuse(
+            f"{name} owns truth or owes deliveries, which no event brings back; only {', '.join(PROJECTIONS)} can"
+        )
     service = create(name)
     store = importlib.import_module(f"services.{service.package}.store")
 
@@ -158,7 +159,7 @@ def rebuild(name: Name) -> None:
         typer.echo(f"{name}: emptied; {records} events will be heard again when it runs", err=True)
         typer.echo("what is older than the topics comes with: republish directory, lifecycle and ingest", err=True)
 
-    _do(from_zero)
+    commands.do(from_zero)
 
 
 @app.command()
@@ -168,7 +169,7 @@ def verify(
 ) -> None:
     """Walk the hash chains of all histories and name each break; exit code 1: there are some."""
     if name != "lifecycle":
-        _refuse(f"{name} keeps no chain of versions; lifecycle does")
+        commands.refuse(f"{name} keeps no chain of versions; lifecycle does")
     module = importlib.import_module(f"services.{name}.verify")
     breaks = 0
 
@@ -186,45 +187,9 @@ def verify(
         finally:
             await service.database.close()
 
-    _do(all_of_it)
+    commands.do(all_of_it)
     typer.echo(f"{name}: {breaks} breaks" if breaks else f"{name}: every version is as it was written", err=True)
     sys.exit(1 if breaks else 0)
-
-
-@app.command()
-def letters(name: Name) -> None:
-    """List what a service has set aside, oldest first: id, origin, key, reason."""
-
-    async def all_of_them() -> None:
-        for letter in await dead_letters.list_letters(ServiceSettings().broker(), create(name).package):
-            key = (letter.key or b"").decode(errors="replace")
-            typer.echo(f"{letter.id}\t{letter.topic}/{letter.partition}@{letter.offset}\t{key}\t{letter.reason}")
-
-    _do(all_of_them)
-
-
-@app.command()
-def replay(
-    name: Name, ids: Annotated[list[str] | None, typer.Argument(help="of dead letters; all if none")] = None
-) -> None:
-    """Send what a service has set aside back to where it came from, to be handled again."""
-
-    async def send_back() -> None:
-        count = await dead_letters.replay(ServiceSettings().broker(), create(name).package, ids or None)
-        typer.echo(f"{name}: {count} records sent back", err=True)
-
-    _do(send_back)
-
-
-@app.command()
-def drop(name: Name, ids: Ids) -> None:
-    """Give up dead letters for good: they are not listed or replayed any more."""
-
-    async def give_up() -> None:
-        count = await dead_letters.drop(ServiceSettings().broker(), create(name).package, ids)
-        typer.echo(f"{name}: {count} dead letters dropped", err=True)
-
-    _do(give_up)
 
 
 async def _rewind(service: Service) -> int:
@@ -238,11 +203,6 @@ async def _rewind(service: Service) -> int:
     return await admin.rewind(broker, service.package, service.groups()[service.package])
 
 
-def _refuse(why: str) -> NoReturn:
-    typer.echo(f"error: {why}", err=True)
-    sys.exit(2)
-
-
 async def _create_topics() -> None:
     for topic in await admin.create_topics(ServiceSettings().broker(), [name.replace("-", "_") for name in NAMES]):
         typer.echo(f"made topic {topic}", err=True)
@@ -253,17 +213,6 @@ async def _migrate(name: str) -> None:
     applied = await apply_migrations(ServiceSettings().urls(package), folders_of(package))
     for each in applied:
         typer.echo(f"{name}: applied {each}", err=True)
-
-
-def _do(work: Callable[[], Awaitable[None]]) -> None:
-    async def wrapped() -> None:
-        await work()
-
-    try:
-        uvloop.run(wrapped())
-    except ActivitiesError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
 
 
 if __name__ == "__main__":

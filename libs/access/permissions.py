@@ -1,14 +1,20 @@
 """What a route demands of its caller. Every route declares it; the process does not start with one that does not."""
 
+import hmac
 from collections.abc import Awaitable, Callable
 from typing import cast
 
 from fastapi import Request
+from pydantic import SecretStr
 
 from libs.access.access import Access
+from libs.access.credentials import read_credentials
 from libs.access.principal import Principal
 from libs.access.scopes import SCOPES
 from libs.errors import Forbidden, Problem
+
+OPERATOR = "operator"
+"""The declaration of routes that no key of a business opens."""
 
 
 def may(scope: str, *, named: bool = False) -> Callable[[Request], Awaitable[Principal]]:
@@ -28,6 +34,21 @@ def may(scope: str, *, named: bool = False) -> Callable[[Request], Awaitable[Pri
 
     principal_with_scope.scope = scope  # type: ignore[attr-defined]
     return principal_with_scope
+
+
+def operator_only(operator_key: SecretStr) -> Callable[[Request], Awaitable[None]]:
+    """Make the dependency that lets the operator's key through and no other; an empty one opens nothing."""
+
+    async def caller_is_operator(request: Request) -> None:
+        presented = read_credentials(request.scope["headers"]).key
+        expected = operator_key.get_secret_value()
+        if expected and hmac.compare_digest(presented.encode(), expected.encode()):
+            return
+        await cast(Access, request.app.state.access).authenticate(request.scope["headers"])
+        raise Forbidden("this takes the operator's key; keys of a business do not open it")
+
+    caller_is_operator.scope = OPERATOR  # type: ignore[attr-defined]
+    return caller_is_operator
 
 
 def require(principal: Principal, scope: str) -> None:

@@ -41,7 +41,6 @@ _GONE = (
     asyncpg.TransactionRollbackError,
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.ReadOnlySQLTransactionError,
     TimeoutError,
 )
 
@@ -163,6 +162,8 @@ def _unavailable(name: str) -> Iterator[None]:
     """Say `Unavailable` where the server is gone, busy or stopped; a rolled back transaction may be tried again."""
     try:
         yield
+    except asyncpg.ReadOnlySQLTransactionError as error:
+        raise Unavailable(f"{name}: the database is read-only for now") from error
     except _GONE as error:
         raise Unavailable(f"{name}: the database does not answer ({type(error).__name__}: {error})") from error
 

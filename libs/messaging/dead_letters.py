@@ -5,11 +5,16 @@ from collections.abc import Sequence
 from libs.contracts.topics import dead_letter_topic
 from libs.database import Transaction
 from libs.messaging import outbox
-from libs.messaging.broker import Record
+from libs.messaging.broker import VALUE_MAX_BYTES, Record
 from libs.messaging.reading import Poison
 
 ORIGIN = ("dead_topic", "dead_partition", "dead_offset", "dead_group", "dead_reason")
+CUT = "dead_cut"
+"""Says how long the value was of which only the beginning is kept: compressed by its sender it passed any bound."""
 REASON_MAX_BYTES = 2_000
+KEY_MAX_BYTES = 8_192
+HEADERS_MAX_BYTES = 32_768
+"""Headers beyond it are left out: a letter that no topic takes would hold up the outbox."""
 UNKNOWN_ATTEMPTS = 5
 """After how many failures that nobody planned for a record counts as poison."""
 
@@ -21,9 +26,9 @@ async def set_aside(tx: Transaction, service: str, group: str, poison: Sequence[
         [
             outbox.Letter(
                 dead_letter_topic(service),
-                item.record.key,
-                item.record.value,
-                [*sound_headers(item.record), *_origin(item, group)],
+                item.record.key[:KEY_MAX_BYTES] if item.record.key is not None else None,
+                item.record.value[:VALUE_MAX_BYTES] if item.record.value is not None else None,
+                [*_bounded(sound_headers(item.record)), *_origin(item, group)],
             )
             for item in poison
         ],
@@ -60,10 +65,23 @@ def sound_headers(record: Record) -> list[tuple[str, bytes]]:
     return [(name.replace("\x00", "\ufffd"), content or b"") for name, content in record.headers]
 
 
+def _bounded(headers: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    kept: list[tuple[str, bytes]] = []
+    size = 0
+    for name, content in headers:
+        size += len(name.encode()) + len(content)
+        if size <= HEADERS_MAX_BYTES:
+            kept.append((name, content))
+    return kept
+
+
 def _origin(item: Poison, group: str) -> list[tuple[str, bytes]]:
     record = item.record
     contents = (record.topic, str(record.partition), str(record.offset), group, item.reason)
-    return [
+    origin = [
         (name, content.encode(errors="replace")[:REASON_MAX_BYTES])
         for name, content in zip(ORIGIN, contents, strict=True)
     ]
+    length = len(record.value or b"")
+    cut = length > VALUE_MAX_BYTES or len(record.key or b"") > KEY_MAX_BYTES
+    return [*origin, (CUT, str(length).encode())] if cut else origin

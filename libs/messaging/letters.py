@@ -1,29 +1,44 @@
 """Dead letters in an operator's hands: list, replay to where they came from, or drop.
 
 A topic cannot forget single records. What has been dealt with is noted on the same topic, by records whose header
-`settles` names the letters (`partition:offset`); such letters are not listed again.
+`settles` names the letters (`partition:offset`), with how, when and why; such letters are not open any more.
+A replay puts the record back first and notes it then: cut off between the two it is put back again, and handling a
+record twice is harmless.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from libs import failpoints
 from libs.contracts.topics import dead_letter_topic
-from libs.errors import NotFound, Unavailable
+from libs.errors import Conflict, NotFound, Unavailable
 from libs.messaging.admin import partitions_of, reading
 from libs.messaging.broker import BrokerSettings, Headers, Record
-from libs.messaging.dead_letters import ORIGIN, sound_headers
+from libs.messaging.dead_letters import CUT, ORIGIN, sound_headers
 
 SETTLES = "settles"
+WHY = "why"
 REPLAYED = "replayed"
+WHY_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a letter: `replayed` or `dropped`, when (milliseconds), and why."""
+
+    how: str
+    at_ms: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that was set aside: the original, where it came from, and why."""
+    """A record that was set aside: the original, where it came from, and why. `cut`: its whole length, if too long."""
 
     id: str
     topic: str
@@ -35,48 +50,74 @@ class DeadLetter:
     key: bytes | None
     value: bytes | None
     headers: Headers
+    cut: int | None = None
+    settled: Settled | None = None
+
+    @property
+    def business_id(self) -> UUID | None:
+        """The business that the key names, if it names one."""
+        try:
+            return UUID((self.key or b"")[:36].decode())
+        except ValueError:
+            return None
 
 
-async def list_letters(broker: BrokerSettings, service: str) -> list[DeadLetter]:
-    """List what a service has set aside and nobody has replayed or dropped yet, oldest first. Raises Unavailable."""
-    async with reading(broker, None) as reader:
-        records = await _read_all(reader, await partitions_of(broker, [dead_letter_topic(service)]))
-    settled = {
-        identity
-        for record in records
-        for name, content in record.headers
-        if name == SETTLES and not _is_letter(record)
-        for identity in (content or b"").decode().split(",")
-    }
-    letters = [_letter(record) for record in records if _is_letter(record)]
-    return sorted((letter for letter in letters if letter.id not in settled), key=lambda letter: letter.at_ms)
+async def list_letters(
+    broker: BrokerSettings, service: str, *, business_id: UUID | None = None, settled: bool = False
+) -> list[DeadLetter]:
+    """List what a service (name with underscores) has set aside and nobody has dealt with yet, oldest first.
 
-
-async def replay(broker: BrokerSettings, service: str, ids: Sequence[str] | None = None) -> int:
-    """Send letters (all, or those named) back: same topic, partition, key, bytes and headers, and `replayed`.
-
-    Raises NotFound for an id that is not open, Unavailable.
+    `business_id`: that business's alone; `settled`: those that were dealt with instead. Raises Unavailable.
     """
-    letters = _chosen(await list_letters(broker, service), ids)
+    found = await _read_letters(broker, service)
+    return [
+        letter
+        for letter in sorted(found.values(), key=lambda letter: letter.at_ms)
+        if (letter.settled is not None) == settled and business_id in (None, letter.business_id)
+    ]
+
+
+async def get_letter(broker: BrokerSettings, service: str, identity: str) -> DeadLetter:
+    """Get one letter, dealt with or not. Raises NotFound, Unavailable."""
+    letter = (await _read_letters(broker, service)).get(identity)
+    if letter is None:
+        raise NotFound(f"there is no dead letter {identity}")
+    return letter
+
+
+async def replay(
+    broker: BrokerSettings, service: str, ids: Sequence[str] | None = None, *, business_id: UUID | None = None
+) -> int:
+    """Send letters (all open ones, or those named) back: same topic, partition, key, bytes, headers, and `replayed`.
+
+    Raises NotFound for an id that is not open, Conflict for one whose bytes were too long to be kept, Unavailable.
+    """
+    letters = _chosen(await list_letters(broker, service, business_id=business_id), ids)
+    for letter in letters:
+        if letter.cut is not None:
+            message = f"{letter.id} has {letter.cut} bytes, too many to be kept; the record is on {letter.topic} alone"
+            raise Conflict(message, "letter_cut")
     async with _sending(broker) as producer:
         for letter in letters:
+            headers = [(name, content) for name, content in letter.headers if name != REPLAYED]
             await producer.send_and_wait(
                 letter.topic,
                 letter.value,
                 letter.key,
                 letter.partition,
-                headers=[*letter.headers, (REPLAYED, letter.id.encode())],
+                headers=[*headers, (REPLAYED, letter.id.encode())],
             )
-            await _settle(producer, service, letter.id, b"replayed")
+            failpoints.reach(f"{service}.replay.sent")
+            await _settle(producer, service, letter.id, "replayed", "")
     return len(letters)
 
 
-async def drop(broker: BrokerSettings, service: str, ids: Sequence[str]) -> int:
-    """Give letters up: they are not listed any more. Raises NotFound for an id that is not open, Unavailable."""
+async def drop(broker: BrokerSettings, service: str, ids: Sequence[str], why: str) -> int:
+    """Give letters up, noting why. Raises NotFound for an id that is not open, Unavailable."""
     letters = _chosen(await list_letters(broker, service), ids)
     async with _sending(broker) as producer:
         for letter in letters:
-            await _settle(producer, service, letter.id, b"dropped")
+            await _settle(producer, service, letter.id, "dropped", why)
     return len(letters)
 
 
@@ -87,11 +128,27 @@ def _chosen(letters: Sequence[DeadLetter], ids: Sequence[str] | None) -> list[De
     missing = [identity for identity in ids if identity not in by_id]
     if missing:
         raise NotFound(f"no open dead letter {', '.join(missing)}; list shows those that are open")
-    return [by_id[identity] for identity in ids]
+    return [by_id[identity] for identity in dict.fromkeys(ids)]
 
 
-async def _settle(producer: AIOKafkaProducer, service: str, identity: str, how: bytes) -> None:
-    await producer.send_and_wait(dead_letter_topic(service), how, None, 0, headers=[(SETTLES, identity.encode())])
+async def _settle(producer: AIOKafkaProducer, service: str, identity: str, how: str, why: str) -> None:
+    headers = [(SETTLES, identity.encode()), (WHY, why[:WHY_MAX].encode())]
+    await producer.send_and_wait(dead_letter_topic(service), how.encode(), None, 0, headers=headers)
+
+
+async def _read_letters(broker: BrokerSettings, service: str) -> dict[str, DeadLetter]:
+    async with reading(broker, None) as reader:
+        records = await _read_all(reader, await partitions_of(broker, [dead_letter_topic(service)]))
+    letters = {letter.id: letter for letter in map(_letter, filter(_is_letter, records))}
+    for record in records:
+        headers = {name: (content or b"").decode(errors="replace") for name, content in record.headers}
+        if SETTLES not in headers or _is_letter(record):
+            continue
+        settled = Settled((record.value or b"").decode(errors="replace"), record.timestamp, headers.get(WHY, ""))
+        for identity in headers[SETTLES].split(","):
+            if identity in letters:
+                letters[identity] = replace(letters[identity], settled=settled)
+    return letters
 
 
 async def _read_all(reader: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> list[Record]:
@@ -113,7 +170,8 @@ def _is_letter(record: Record) -> bool:
 
 
 def _letter(record: Record) -> DeadLetter:
-    origin = {name: (content or b"").decode(errors="replace") for name, content in record.headers if name in ORIGIN}
+    named = (*ORIGIN, CUT)
+    origin = {name: (content or b"").decode(errors="replace") for name, content in record.headers if name in named}
     topic, partition, offset, group, reason = (origin.get(name, "") for name in ORIGIN)
     return DeadLetter(
         id=f"{record.partition}:{record.offset}",
@@ -125,7 +183,8 @@ def _letter(record: Record) -> DeadLetter:
         at_ms=record.timestamp,
         key=record.key,
         value=record.value,
-        headers=[(name, content) for name, content in sound_headers(record) if name not in ORIGIN],
+        headers=[(name, content) for name, content in sound_headers(record) if name not in named],
+        cut=int(origin[CUT]) if CUT in origin else None,
     )
 
 

@@ -4,11 +4,17 @@ import asyncio
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 
 from libs import failpoints
 from libs.contracts.ids import partition_of
@@ -19,6 +25,9 @@ from libs.messaging.broker import BrokerSettings
 
 BATCH_BYTES = 256 * 1024
 CLOSE_S = 2.0
+MISSING_S = 2.0
+"""For how long a topic is looked for before it counts as missing."""
+_REFUSED = (InvalidTopicError, MessageSizeTooLargeError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError)
 
 _SPEC = ("ce_specversion", b"1.0")
 Sending = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
@@ -34,25 +43,33 @@ class Publisher:
         self._types: dict[str, list[tuple[str, str, tuple[str, bytes]]]] = {}
         self._producer: AIOKafkaProducer | None = None
         self._topic = "anything"
+        self.refusals: dict[str, str] = {}
 
-    async def publish(self, rows: Sequence[Any]) -> int:
-        """Publish rows, each once per type, in their order for each key; return how many records that made.
+    async def publish(self, rows: Sequence[Any], held: Collection[str] = ()) -> dict[str, list[Sending]]:
+        """Publish rows, each once per type, in their order for each key; return by topic what was not taken.
 
-        Raises Unavailable when the broker has not acknowledged all of it in time: publish all of it again then.
+        Not taken is what goes to a topic that is in `held` or refuses events for good; `refusals` says why.
+        Raises Unavailable when the broker has not acknowledged all else in time: publish all of it again then.
         """
+        by_topic = self._by_topic(rows)
+        left = {topic: by_topic.pop(topic) for topic in held if topic in by_topic}
+        return left | await self.send(by_topic)
+
+    async def send(self, by_topic: Mapping[str, list[Sending]]) -> dict[str, list[Sending]]:
+        """Publish records as they are, in their order for each key; see `publish`."""
         failpoints.reach(f"{self._service}.publish.before")
         try:
             async with asyncio.timeout(self._broker.publish_timeout_s):
-                count = await self._send(await self._ready(), rows)
+                refused = await self._send(await self._ready(), by_topic)
         except (KafkaError, OSError, TimeoutError) as error:
             metrics.PUBLISH_FAILED.labels(self._service).inc()
             await self.close()
             what = str(error) or f"no acknowledgement of {self._topic} within {self._broker.publish_timeout_s:g} s"
             raise Unavailable(f"Kafka does not take events ({type(error).__name__}: {what})") from error
         failpoints.reach(f"{self._service}.publish.after")
-        metrics.PUBLISHED.labels(self._service).inc(count)
+        metrics.PUBLISHED.labels(self._service).inc(sum(len(by_topic[topic]) for topic in by_topic.keys() - refused))
         failpoints.reach(f"{self._service}.publish.reported")
-        return count
+        return {topic: by_topic[topic] for topic in refused}
 
     async def close(self) -> None:
         """Let go of the producer, waiting up to 2 s for it."""
@@ -80,22 +97,43 @@ class Publisher:
             await producer.start()
         return self._producer
 
-    async def _send(self, producer: AIOKafkaProducer, rows: Sequence[Any]) -> int:
-        by_topic = self._by_topic(rows)
+    async def _send(self, producer: AIOKafkaProducer, by_topic: Mapping[str, list[Sending]]) -> set[str]:
+        """Send, and name the topics that refuse events."""
         by_partition: dict[tuple[str, int], list[Sending]] = defaultdict(list)
+        refused: dict[str, str] = {}
         for topic, sendings in by_topic.items():
             self._topic = topic
-            partitions = len(await producer.partitions_for(topic))
+            partitions = await self._count_partitions(producer, topic)
+            if not partitions:
+                refused[topic] = "it is missing"
+                continue
             for sending in sendings:
                 by_partition[topic, partition_of(sending[0] or b"", partitions)].append(sending)
         acknowledged = await asyncio.gather(
             *(self._write(producer, topic, n, sendings) for (topic, n), sendings in by_partition.items()),
             return_exceptions=True,  # so that nobody still writes when this returns
         )
-        for error in acknowledged:
-            if isinstance(error, BaseException):
+        for (topic, _), error in zip(by_partition, acknowledged, strict=True):
+            if isinstance(error, _REFUSED):
+                refused[topic] = f"{type(error).__name__}: {error}"
+                await self.close()  # its numbering of records has a gap now
+            elif isinstance(error, BaseException):
                 raise error
-        return sum(map(len, by_partition.values()))
+        self.refusals |= refused
+        return set(refused)
+
+    async def _count_partitions(self, producer: AIOKafkaProducer, topic: str) -> int:
+        """Count a topic's partitions; 0 where the broker answers and there is none. Raises TimeoutError."""
+        known = producer.client.cluster.partitions_for_topic(topic)
+        if known is not None:
+            return len(known)
+        try:
+            async with asyncio.timeout(MISSING_S):
+                return len(await producer.partitions_for(topic))
+        except (TimeoutError, *_REFUSED):
+            if not await producer.client.force_metadata_update():
+                raise
+            return 0
 
     async def _write(self, producer: AIOKafkaProducer, topic: str, partition: int, sendings: list[Sending]) -> None:
         """Send batches one after the other: a second writer on a partition would time out for nothing."""

@@ -7,14 +7,17 @@ one has lost the other. Killed before it is stored, it publishes the chunks of t
 import asyncio
 import random
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import structlog
+from asyncpg.pool import PoolConnectionProxy
 
 from libs.database import Database
 from libs.errors import Unavailable
-from libs.messaging import metrics, outbox
+from libs.messaging import held, metrics, outbox
+from libs.messaging.backlog import READ_ONLY, Backlog
 from libs.messaging.broker import BrokerSettings, spare_logs
 from libs.messaging.publisher import Publisher
 from libs.messaging.windows import Windows
@@ -31,6 +34,11 @@ MEASURE_S = 1.0
 HOUSEKEEPING_S = 3_600
 KEPT_DAYS = 2
 ATTEMPTS_KEPT = "7 days"
+HELD_RETRY_S = 2.0
+STALE_S = 60.0
+"""An event that is not published after so long is somebody's business; caught up with 100,000 are in 10 s."""
+SILENT_S = 30.0
+"""A frozen relay loses its lock after it, and one that has not looked at the outbox for so long is stuck."""
 
 _LOST = (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 _log = structlog.get_logger(__name__)
@@ -47,7 +55,11 @@ class Relay:
         self._windows: Windows | None = None
         self._trouble: dict[str, str] = {}
         self._behind_since: float | None = None
-        self._backlog = _Backlog()
+        self._read_at = self._turned_at = time.monotonic()
+        self._done = ""
+        self._held: set[str] = set()
+        self._held_tried_at = 0.0
+        self._backlog = Backlog()
         database.on_append(self.wake)
 
     def wake(self) -> None:
@@ -57,6 +69,10 @@ class Relay:
     def problems(self) -> list[str]:
         """Say what keeps events from leaving."""
         problems = list(self._trouble.values())
+        if (silent_s := time.monotonic() - self._turned_at) > SILENT_S:
+            problems.append(f"relay: has not looked into the outbox for {silent_s:.0f} s")
+        if "broker" in self._trouble or self.age_s() > STALE_S:
+            problems.append(f"relay: the oldest event that is not published is {self.age_s():.0f} s old")
         if self._database.outbox_full:
             problems.append(f"relay: the outbox holds {self._backlog.bytes} bytes and is full; routes answer 503")
         return problems
@@ -64,6 +80,10 @@ class Relay:
     def backlog_bytes(self) -> int:
         """Tell how many bytes have not been published yet; known to the second."""
         return self._backlog.bytes
+
+    def age_s(self) -> float:
+        """Tell the age of the oldest event that is not published yet; 0 when nothing is behind."""
+        return 0.0 if self._behind_since is None else time.monotonic() - self._behind_since
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -81,19 +101,29 @@ class Relay:
             try:
                 async with self._database.session() as connection:
                     try:
-                        while not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK_KEY):  # noqa: ASYNC110
+                        while not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK_KEY):
+                            self._turned_at = time.monotonic()
                             await asyncio.sleep(POLL_MAX_S)
                         await connection.execute("set synchronous_commit = off")  # a cursor lost is a chunk twice
-                        await self._lead(Windows(connection))
+                        await connection.execute(f"set idle_session_timeout = '{SILENT_S:.0f}s'")
+                        if await connection.fetchval(READ_ONLY):
+                            raise Unavailable("the database is read-only")
+                        await self._lead(connection, Windows(connection))
                     finally:
                         self._windows = None
                         connection.terminate()  # gives the lock back, whatever state the session is in
             except _LOST as error:
                 self._trouble["database"] = f"relay: the outbox cannot be read ({type(error).__name__}: {error})"
+                self._turned_at = time.monotonic()
             await asyncio.sleep(random.uniform(0.2, POLL_MAX_S))  # noqa: S311
 
-    async def _lead(self, windows: Windows) -> None:
+    async def _lead(self, connection: "PoolConnectionProxy[asyncpg.Record]", windows: Windows) -> None:
         adopted = await windows.load()
+        self._held = set(await held.list_held_topics(connection))
+        behind_s = await connection.fetchval(
+            "select extract(epoch from now() - behind_since)::float8 from outbox_cursor"
+        )
+        self._read_at = time.monotonic() - (behind_s or 0.0)
         if adopted >= 0:
             text = f"relay: this database was restored into another cluster; {adopted} events are published again"
             self._trouble["restored"] = text
@@ -103,9 +133,10 @@ class Relay:
         poll_s, retry_s = POLL_S, 0.1
         while True:
             self._woken.clear()
-            began = time.monotonic()
+            began = self._turned_at = time.monotonic()
             try:
-                count = await self._publish_next(windows)
+                await self._publish_held(connection)
+                count = await self._publish_next(connection, windows)
             except Unavailable as error:
                 self._trouble["broker"] = f"relay: {error.message}"
                 await asyncio.sleep(random.uniform(0.5, 1.0) * retry_s)  # noqa: S311
@@ -118,18 +149,55 @@ class Relay:
             await asyncio.sleep(max(0.0, began + GATHER_S - time.monotonic()))
             await self._sleep(poll_s)
 
-    async def _publish_next(self, windows: Windows) -> int:
+    async def _publish_next(self, connection: "PoolConnectionProxy[asyncpg.Record]", windows: Windows) -> int:
+        now = time.monotonic()
         rows = await windows.read()
         if rows:
-            self._behind_since = self._behind_since or time.monotonic()
-            await self._publisher.publish(rows)
-            await windows.advance(rows[-1]["id"])
+            if windows.place[0] != self._done:  # a new window: of what was committed since the one before was read
+                self._done, self._behind_since, self._read_at = windows.place[0], self._read_at, now
+            left = await self._publisher.publish(rows, self._held)
+            if left:
+                async with connection.transaction():
+                    await held.save_held(connection, left)
+                    await windows.advance(rows[-1]["id"])
+                    await windows.store()
+                self._hold(left)
+            else:
+                await windows.advance(rows[-1]["id"])
             self._backlog.published(sum(len(row["value"] or b"") for row in rows))
         else:
             await windows.store()
-            self._behind_since = None
+            self._behind_since, self._read_at = None, now
         self._trouble.pop("broker", None)
         return len(rows)
+
+    def _hold(self, topics: Iterable[str]) -> None:
+        for topic in set(topics) - self._held:
+            _log.error("topic takes no events", service=self._database.name, topic=topic)
+            self._held.add(topic)
+
+    async def _publish_held(self, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
+        """Try again what topics did not take, a chunk of each; what follows on them waits behind it."""
+        if not self._held or time.monotonic() - self._held_tried_at < HELD_RETRY_S:
+            return
+        self._held_tried_at = time.monotonic()
+        for topic in sorted(self._held):
+            rows = await held.list_held(connection, topic)
+            if rows and await self._publisher.send({topic: [sending for _, sending in rows]}):
+                continue
+            if rows:
+                await held.delete_held(connection, topic, rows[-1][0])
+                self._held_tried_at = 0.0
+            else:
+                self._held.discard(topic)
+        waiting = await held.list_held_topics(connection)
+        self._trouble |= {f"topic {topic}": self._say_held(topic, *each) for topic, each in waiting.items()}
+        for name in [name for name in self._trouble if name.startswith("topic ") and name[6:] not in waiting]:
+            del self._trouble[name]
+
+    def _say_held(self, topic: str, events: int, age_s: float) -> str:
+        why = self._publisher.refusals.get(topic, "")
+        return f"relay: topic {topic} takes no events ({why}): {events} wait, the oldest for {age_s:.0f} s"
 
     async def _sleep(self, seconds: float) -> None:
         try:
@@ -149,30 +217,16 @@ class Relay:
             metrics.BACKLOG_BYTES.labels(self._database.name).set(self._backlog.bytes)
 
     async def _measure(self) -> None:
-        """Count what is behind: the active relay counts rows not counted before, the others read its result."""
-        windows = self._windows
-        if windows is None:
-            async with self._database.work() as tx:
-                self._backlog.bytes = await tx.value("select backlog_bytes from outbox_cursor")
-            return
-        behind = self._behind_since is not None and time.monotonic() - self._behind_since > MEASURE_S
-        if not behind and not self._backlog.bytes:
-            self._backlog.clear()
-            return
+        windows, behind = self._windows, self.age_s() > MEASURE_S
         async with self._database.work() as tx:
-            if behind:
-                done, after_id = self._backlog.begin(*windows.place)
-                row = await tx.find(
-                    """select coalesce(sum(octet_length(value)), 0)::bigint as more, pg_current_snapshot()::text as seen
-                    from outbox where xid >= pg_snapshot_xmax($1::text::pg_snapshot) and id > $2""",
-                    done,
-                    after_id,
-                )
-                assert row is not None
-                self._backlog.counted(row["more"], row["seen"])
-            else:
-                self._backlog.clear()
-            await tx.execute("update outbox_cursor set backlog_bytes = $1", self._backlog.bytes)
+            if await tx.value(READ_ONLY):
+                self._trouble["read-only"] = "relay: the database is read-only; what would write answers 503"
+                return
+            self._trouble.pop("read-only", None)
+            if windows is None:
+                await self._backlog.read(tx)
+            elif behind or self._backlog.bytes or self._held:
+                await self._backlog.count(tx, windows.place if behind else None, self.age_s() if behind else None)
 
     async def _keep_house_forever(self) -> None:
         while True:
@@ -191,27 +245,3 @@ class Relay:
             await tx.execute("delete from consumer_attempt where failed_at < now() - $1::text::interval", ATTEMPTS_KEPT)
         async with self._database.work() as tx:
             await tx.value("select outbox_drop_days($1)", datetime.now(UTC).date() - timedelta(days=KEPT_DAYS))
-
-
-class _Backlog:
-    """Bytes not published: each row is counted once, and taken off once when it has left."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self._counted_to: str | None = None
-
-    def clear(self) -> None:
-        self.bytes, self._counted_to = 0, None
-
-    def begin(self, done: str, after_id: int) -> tuple[str, int]:
-        if self._counted_to is None:
-            self.bytes = 0
-            return done, after_id
-        return self._counted_to, 0
-
-    def counted(self, more: int, seen: str) -> None:
-        self.bytes += more
-        self._counted_to = seen
-
-    def published(self, size: int) -> None:
-        self.bytes = max(0, self.bytes - size)

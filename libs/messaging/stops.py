@@ -172,7 +172,7 @@ async def remove_stops(tx: Transaction, group: str, places: Sequence[TopicPartit
     )
 
 
-async def ask(tx: Transaction, wish: Wish, place: TopicPartition | None = None) -> int:
+async def ask(tx: Transaction, wish: Wish, place: tuple[str, int] | None = None) -> int:
     """Ask the process that holds a stopped partition (None: all of this service) to go on; return how many were asked.
 
     Raises NotFound where nothing is stopped there.
@@ -180,11 +180,10 @@ async def ask(tx: Transaction, wish: Wish, place: TopicPartition | None = None) 
     asked = await tx.execute(
         "update consumer_stop set asked = $1 where $2::text is null or (topic = $2 and part = $3)",
         wish,
-        place.topic if place else None,
-        place.partition if place else None,
+        *(place or (None, None)),
     )
     if not asked and place is not None:
-        raise NotFound(f"{place.topic}/{place.partition} is not stopped")
+        raise NotFound(f"{place[0]}/{place[1]} is not stopped")
     return asked
 
 

@@ -15,7 +15,7 @@ from libs.messaging.consumer import Consumer
 from libs.messaging.relay import Relay
 from libs.messaging.subscription import AsideHandler, Subscription
 from libs.prefixes import prefix_of
-from libs.service import idempotency
+from libs.service import idempotency, operations
 from libs.service.edge import Edge
 from libs.service.http import make_app
 from libs.service.room import Room
@@ -56,6 +56,7 @@ class Service:
         self._consumers: list[Consumer] = []
         self._relay: Relay | None = None
         self.every(HOUR_S, idempotency.forget_old)
+        self.serve(operations.make_router(name, settings.broker(), settings.operator_key))
 
     def serve(self, router: APIRouter, *, invalid_status: int = 422, compressed: bool = False) -> None:
         """Serve the routes of a router; a request that is not valid is answered with `invalid_status`.

@@ -14,8 +14,10 @@ class ServiceSettings(BaseSettings):
 
     `DATABASE_URL` names the server; `<SERVICE>_DATABASE_URL` (such as `INGEST_DATABASE_URL`) puts one service's
     database somewhere else. `KAFKA_INSTANCE` is a name that this process alone has among those of its service.
+    `OPERATOR_KEY` opens the routes of operators; empty: nobody does.
     """
 
+    operator_key: SecretStr = SecretStr("")
     database_url: SecretStr = SecretStr("")
     database_roles_secret: SecretStr = SecretStr("")
     kafka_bootstrap_servers: str = "127.0.0.1:9092"

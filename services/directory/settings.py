@@ -1,11 +1,7 @@
-"""The knobs that only this service has."""
-
-from pydantic import SecretStr
+"""The knobs that only this service has: none."""
 
 from libs.service.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """Empty `OPERATOR_KEY`: nobody can make businesses."""
-
-    operator_key: SecretStr = SecretStr("")
+    """What every service needs to know."""

@@ -76,6 +76,7 @@ def schedule(**given: Any) -> dict[str, Any]:
     return {"json": {"activity_object_name": "call", "due_datetime": DUE, **given}}
 
 
+NOTHING: Ask = lambda _: {}  # noqa: E731
 CONTACT, CALL = {"object": "contact"}, {"object": "call"}
 RW = ("directory.read", "directory.write")
 ROWS = [
@@ -194,6 +195,18 @@ ROWS = [
     ),
     Row("GET /api/webhooks/deliveries/{id}", "webhooks.read", "delivery"),
     Row("GET /api/webhooks/deliveries/{id}/attempts", "webhooks.read", "delivery"),
+    *(
+        Row(f"{operation}".replace("…", f"/api/operations/{package.replace('_', '-')}"), OPERATOR, None, sent, ok, path)
+        for package in PACKAGES
+        for operation, sent, ok, path in (
+            ("GET …/letters", NOTHING, 200, {}),
+            ("GET …/letters/{letter_id}", NOTHING, 404, {"letter_id": "0:999999"}),
+            ("POST …/letters/replay", body(ids=["0:999999"]), 404, {}),
+            ("POST …/letters/drop", body(ids=["0:999999"], reason="none"), 404, {}),
+            ("GET …/stops", NOTHING, 200, {}),
+            ("POST …/stops/resume", body(topic="none", partition=0), 404, {}),
+        )
+    ),
 ]  # fmt: skip
 NAMED = [row for row in ROWS if row.thing is not None]
 

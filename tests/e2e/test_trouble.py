@@ -138,7 +138,8 @@ async def test_poisoned_activities_are_set_aside_and_their_partition_goes_on(
         reasons = " ".join(letter.reason for letter in found)
         assert "the business in the key is not the business inside" in reasons
         assert "the header ce_type is missing" in reasons
-    await command(system, "drop", "reporting", *(letter.id for letter in found))
+    await command(system, "drop", "reporting", *(letter.id for letter in found), "--reason", "a test's own")
+    assert "dropped: a test's own" in await command(system, "letters", "reporting", "--settled")
     assert await letters_of(system, "reporting", key) == []
 
 
@@ -176,7 +177,12 @@ async def test_an_unreadable_report_is_answered_set_aside_and_later_ones_go_on(
     assert (await receipt_of(client, business, accepted["receipt_id"]))["status"] == "applied"
     found = await letters_of(system, "lifecycle", key)
     assert len(found) == len(receipts) + 1
-    await drop(BrokerSettings(system.servers.kafka.bootstrap_servers), "lifecycle", [letter.id for letter in found])
+    await drop(
+        BrokerSettings(system.servers.kafka.bootstrap_servers),
+        "lifecycle",
+        [letter.id for letter in found],
+        "a test's own",
+    )
 
 
 async def test_what_was_set_aside_is_applied_when_it_is_replayed(
@@ -209,6 +215,55 @@ async def test_what_was_set_aside_is_applied_when_it_is_replayed(
     assert (receipt["version"], receipt["reasons"]) == (1, [])
     assert await letters_of(system, "lifecycle", key) == []
     assert await drain_and_reconcile(system.environment, business.id) == []
+
+
+async def test_an_operator_lists_shows_replays_and_drops_letters_over_http(
+    system: System, client: httpx.AsyncClient, business: Business
+) -> None:
+    operator, letters = {"X-API-KEY": system.operator_key}, "/api/operations/reporting/letters"
+    activity_id, key = place_of(business, "circle")
+    named = [("ce_type", b"activity.created"), ("ce_version", b"1")]
+    async with owner_of(system, "reporting") as owner:
+        await owner.execute(f"alter table fact add constraint broken check (activity_id <> '{activity_id}') not valid")
+        try:
+            accepted = await post(client, business, "circle")
+            await produce(system, "activity.created", partition_of(key, PARTITIONS), (key, b"\x00\xffgarbage", named))
+            await until(client, business, accepted["receipt_id"], "applied")
+            found: list[dict[str, Any]] = []
+
+            async def listed() -> bool:
+                answer = await client.get(letters, headers=operator, params={"business_id": business.id})
+                assert answer.status_code == 200, answer.text
+                found[:] = answer.json()["results"]
+                return len(found) >= 3  # the activity came by two topics
+
+            await eventually(listed, 60, "three letters are listed", lambda: found)
+        finally:
+            await owner.execute("alter table fact drop constraint broken")
+    assert {letter["business_id"] for letter in found} == {business.id}
+    for path in (letters, f"{letters}/{found[0]['id']}", "/api/operations/reporting/stops"):
+        assert (await client.get(path, headers=business.headers)).status_code == 403
+    garbage = [letter["id"] for letter in found if letter["bytes"] == len(b"\x00\xffgarbage")]
+    whole = [letter["id"] for letter in found if letter["id"] not in garbage]
+    shown = (await client.get(f"{letters}/{garbage[0]}", headers=operator)).json()
+    assert shown["value"] == {"text": None, "base64": "AP9nYXJiYWdl"}
+    assert {"name": "ce_type", "value": {"text": "activity.created", "base64": "YWN0aXZpdHkuY3JlYXRlZA=="}} in shown[
+        "headers"
+    ]
+    replayed = await client.post(f"{letters}/replay", headers=operator, json={"ids": whole})
+    assert replayed.json() == {"replayed": len(whole)}, replayed.text
+    assert (await client.post(f"{letters}/drop", headers=operator, json={"ids": garbage})).status_code == 422
+    dropped = await client.post(f"{letters}/drop", headers=operator, json={"ids": garbage, "reason": "not ours"})
+    assert dropped.json() == {"dropped": 1}, dropped.text
+    of_business = {"business_id": business.id}
+    assert (await client.get(letters, headers=operator, params=of_business)).json()["count"] == 0
+    ended = (await client.get(letters, headers=operator, params={**of_business, "settled": True})).json()["results"]
+    assert [each["settled"]["reason"] for each in ended if each["id"] in garbage] == ["not ours"]
+    assert await drain_and_reconcile(system.environment, business.id) == []
+    counted = await client.get(
+        "/api/reports/rows", headers=business.headers, params={"from": "2026-01-01", "to": "2031-12-31"}
+    )
+    assert counted.json()["count"] == 1
 
 
 async def test_a_revoked_key_is_refused_everywhere_while_activity_traffic_is_stuck(

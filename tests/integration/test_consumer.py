@@ -9,17 +9,17 @@ from uuid import UUID
 import asyncpg
 import orjson
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 
 from libs import failpoints
 from libs.contracts.activity import ActivityEvent
 from libs.contracts.ids import key_of, partition_of, uuid7
 from libs.database import Database, Transaction
-from libs.errors import NotFound, Rejected, Unavailable
+from libs.errors import Conflict, NotFound, Rejected, Unavailable
 from libs.messaging import admin, letters, stops
 from libs.messaging.assignment import Stop
-from libs.messaging.broker import Headers
+from libs.messaging.broker import VALUE_MAX_BYTES, Headers
 from libs.messaging.consumer import Consumer, Subscription
 from libs.messaging.relay import Relay
 from tests.support import kafka
@@ -371,8 +371,8 @@ async def test_operator_has_a_flood_set_aside_by_another_process_and_its_partiti
         await eventually(lambda: "is stopped at 0" in " ".join(consumer.problems()), "another process keeps it stopped")
         async with database.work() as tx:
             with pytest.raises(NotFound, match="is not stopped"):
-                await stops.ask(tx, "resume", TopicPartition(place.topic, 1))
-            assert await stops.ask(tx, "set_aside", TopicPartition(place.topic, 0)) == 1
+                await stops.ask(tx, "resume", (place.topic, 1))
+            assert await stops.ask(tx, "set_aside", (place.topic, 0)) == 1
         await set_aside(place, 40)
         await send_sound(place, good := ids_on(0, 1)[0])
         await heard_all(database, [good])
@@ -480,5 +480,53 @@ async def test_dropped_letter_is_not_listed_again(database: Database, place: Pla
     await send(place, (uuid7(), b"{", headers_of(place)))
     async with relaying(database, place), consuming(database, place, heard):
         (letter,) = await set_aside(place, 1)
-    assert await letters.drop(place.broker, place.service, [letter.id]) == 1
+    assert await letters.drop(place.broker, place.service, [letter.id], "a test's own") == 1
     assert await letters.list_letters(place.broker, place.service) == []
+    (dropped,) = await letters.list_letters(place.broker, place.service, settled=True)
+    assert dropped.settled is not None
+    assert (dropped.id, dropped.settled.how, dropped.settled.why) == (letter.id, "dropped", "a test's own")
+
+
+async def test_replay_cut_off_before_it_is_noted_is_done_again(database: Database, place: Place, heard: Heard) -> None:
+    one = uuid7()
+
+    def refuse(_: UUID) -> None:
+        raise Rejected("not now")
+
+    heard.trouble = refuse
+    await send_sound(place, one)
+    async with relaying(database, place), consuming(database, place, heard):
+        (letter,) = await set_aside(place, 1)
+        heard.trouble = lambda _: None
+        failpoints.arm(f"{place.service}.replay.sent=error@1")
+        with pytest.raises(Unavailable):
+            await letters.replay(place.broker, place.service, business_id=BUSINESS)
+        assert [each.id for each in await letters.list_letters(place.broker, place.service)] == [letter.id]
+        assert await letters.replay(place.broker, place.service, business_id=uuid7()) == 0
+        assert await letters.replay(place.broker, place.service, business_id=BUSINESS) == 1
+        await heard_all(database, [one])
+        await settled(place)
+        assert await letters.list_letters(place.broker, place.service) == []
+    assert {version for version, _ in (await rows(database)).values()} == {1}
+
+
+async def test_record_longer_than_any_letter_is_set_aside_cut_and_not_replayed(
+    database: Database, place: Place, heard: Heard
+) -> None:
+    one, after = ids_on(0, 2)
+    sender = AIOKafkaProducer(
+        bootstrap_servers=place.broker.bootstrap_servers, compression_type="gzip", max_request_size=8_000_000
+    )
+    await sender.start()
+    try:
+        await sender.send_and_wait(place.topic, b"x" * 3_000_000, key_of(BUSINESS, one), 0, headers=headers_of(place))
+    finally:
+        await sender.stop()
+    await send_sound(place, after)
+    async with relaying(database, place), consuming(database, place, heard):
+        await heard_all(database, [after])
+        (letter,) = await set_aside(place, 1)
+        assert (letter.cut, len(letter.value or b"")) == (3_000_000, VALUE_MAX_BYTES)
+        with pytest.raises(Conflict, match="3000000 bytes"):
+            await letters.replay(place.broker, place.service, [letter.id])
+        await settled(place)

@@ -10,16 +10,19 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from aiokafka.admin import NewTopic
 
 from libs import failpoints
+from libs.contracts.activity import ActivityEvent
 from libs.contracts.ids import event_id_of, key_of, partition_of, uuid7
+from libs.contracts.topics import BY_TYPE, Topic
 from libs.database import Database
 from libs.errors import TooLarge, Unavailable
 from libs.messaging.broker import VALUE_MAX_BYTES, BrokerSettings
 from libs.messaging.outbox import Outgoing, append, unpublished
 from libs.messaging.relay import Relay
 from libs.messaging.windows import CHUNK_ROWS, Windows
-from tests.support.kafka import PARTITIONS, Place, eventually, fresh_topic, read_until
+from tests.support.kafka import PARTITIONS, Place, admin, eventually, fresh_topic, read_until
 
 MakeDatabase = Callable[[str], Awaitable[Database]]
 SERVICE = "probe"
@@ -236,6 +239,67 @@ async def test_event_over_the_bound_is_refused_before_it_can_stick(database: Dat
         assert await tx.value("select count(*) from outbox") == 0
 
 
+async def test_missing_topic_holds_up_no_other_and_keeps_its_order_until_it_is_there(
+    database: Database, place: Place
+) -> None:
+    missing = f"{place.topic}.later"
+    BY_TYPE[missing] = Topic(missing, ActivityEvent, (missing,), 1)
+    subject, here = uuid7(), [uuid7() for _ in range(3)]
+
+    async def write(*versions: int) -> None:
+        for version in versions:
+            async with database.work() as tx:
+                both = Outgoing((place.topic, missing), key_of(BUSINESS, subject), b"{}", version)
+                await append(tx, [both, outgoing(place, here[version % 3], version)])
+
+    try:
+        async with relaying(database, place.broker) as relay:
+            await write(1, 2)
+            await read_until(place, place.topic, lambda found: len(found) == 4)
+            await eventually(lambda: "it is missing): 2 wait" in " ".join(relay.problems()), "it is said aloud")
+        async with relaying(database, place.broker) as relay:  # another process goes on holding it back
+            await write(3, 4)
+            await read_until(place, place.topic, lambda found: len(found) == 8)
+            await eventually(lambda: "): 4 wait, the oldest for" in " ".join(relay.problems()), "it is said aloud")
+            async with admin(place.broker) as client:
+                await client.create_topics([NewTopic(missing, PARTITIONS, 1)])
+            await write(5)
+            records = await read_until(place, missing, lambda found: len(found) == 5)
+            await eventually(lambda: not relay.problems(), "no problem is left")
+            async with admin(place.broker) as client:
+                await client.delete_topics([missing])
+    finally:
+        del BY_TYPE[missing]
+    assert [dict(record.headers)["ce_version"] for record in records] == [b"1", b"2", b"3", b"4", b"5"]
+
+
+async def test_read_only_database_is_said_and_needs_nobody_to_recover(database: Database, place: Place) -> None:
+    owner = await asyncpg.connect(database.urls.owner)
+    name = database.urls.database
+    async with relaying(database, place.broker) as relay:
+        await owner.execute(f'alter database "{name}" set default_transaction_read_only = on')
+        await leave(owner, name)
+        await eventually(lambda: "the database is read-only" in " ".join(relay.problems()), "it is said aloud")
+        with pytest.raises(Unavailable, match="read-only for now"):
+            async with database.transaction(Tenant()) as tx:
+                await append(tx, [outgoing(place, uuid7(), 1)])
+        await owner.execute("set default_transaction_read_only = off")
+        await owner.execute(f'alter database "{name}" set default_transaction_read_only = off')
+        await leave(owner, name)
+        await eventually(lambda: not relay.problems(), "no problem is left")
+        async with database.transaction(Tenant()) as tx:
+            await append(tx, [outgoing(place, uuid7(), 1)])
+        await read_until(place, place.topic, lambda found: len(found) == 1)
+    await owner.close()
+
+
+async def leave(owner: "asyncpg.Connection[asyncpg.Record]", name: str) -> None:
+    """End all sessions but this one, as a fail-over does."""
+    await owner.fetch(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()", name
+    )
+
+
 async def test_days_are_made_ahead_and_dropped_only_behind_the_cursor(database: Database, place: Place) -> None:
     async with database.work() as tx:
         await tx.execute("select outbox_keep_days(9)")
@@ -247,8 +311,14 @@ async def test_days_are_made_ahead_and_dropped_only_behind_the_cursor(database: 
         assert await tx.value("select count(*) from outbox") == 1
     async with relaying(database, place.broker):
         await eventually(lambda: published(database), "all is published")
+
+        async def made_again() -> bool:
+            async with database.work() as tx:
+                return bool(await tx.value(count) == 11)
+
+        await eventually(made_again, "the relay made yesterday again")
     async with database.work() as tx:
-        assert await tx.value("select outbox_drop_days(current_date + 1)") == 2  # the relay made yesterday again
+        assert await tx.value("select outbox_drop_days(current_date + 1)") == 2
 
 
 async def test_routes_write_the_outbox_and_cannot_read_it(database: Database, place: Place) -> None:

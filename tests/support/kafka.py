@@ -52,7 +52,9 @@ async def fresh_topic() -> AsyncIterator[Place]:
     topic = Topic(place.topic, ActivityEvent, (place.topic,), 1)
     BY_NAME[place.topic] = BY_TYPE[place.topic] = topic
     async with admin(broker) as client:
-        response = await client.create_topics([NewTopic(name, PARTITIONS, 1) for name in (place.topic, place.dead)])
+        sizes = {"max.message.bytes": str(broker.message_max_bytes)}
+        names = (place.topic, place.dead)
+        response = await client.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=sizes) for name in names])
         assert not [error for error in response.topic_errors if error[1]]
         try:
             yield place

@@ -1,7 +1,5 @@
 """Businesses: made and listed by the operator."""
 
-import hmac
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -11,12 +9,10 @@ import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AfterValidator, SecretStr
 
-from libs.access import SCOPES
-from libs.access.credentials import read_credentials
+from libs.access import SCOPES, operator_only
 from libs.access.keys import NO_BUSINESS, Key, generate_key
 from libs.contracts.ids import preset_id_of, uuid5, uuid7
 from libs.database import Transaction
-from libs.errors import Forbidden
 from libs.messaging.outbox import append
 from libs.service.answers import json_answer
 from libs.service.body import Body, Line
@@ -28,8 +24,6 @@ from services.directory.domain import rules
 from services.directory.domain.events import events_of
 from services.directory.store import businesses, keys, members, security
 from services.directory.store.security import By
-
-OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +38,6 @@ class BusinessBody(Body):
 
     name: Annotated[str, Line(200)]
     zone: Annotated[str, Line(100), AfterValidator(rules.check_zone)]
-
-
-def operator_only(operator_key: SecretStr) -> Callable[[Request], Awaitable[None]]:
-    """Make the dependency that lets the operator's key through and no other."""
-
-    async def caller_is_operator(request: Request) -> None:
-        presented = read_credentials(request.scope["headers"]).key
-        expected = operator_key.get_secret_value()
-        if expected and hmac.compare_digest(presented.encode(), expected.encode()):
-            return
-        await request.app.state.access.authenticate(request.scope["headers"])
-        raise Forbidden("this takes the operator's key; keys of a business do not open it")
-
-    caller_is_operator.scope = OPERATOR  # type: ignore[attr-defined]
-    return caller_is_operator
 
 
 def make_router(operator_key: SecretStr) -> APIRouter:

@@ -1,0 +1,53 @@
+"""How much of the outbox has not been published: each row is counted once, and taken off once when it has left."""
+
+from libs.database import Transaction
+
+READ_ONLY = "select pg_is_in_recovery() or current_setting('transaction_read_only')::bool"
+
+
+class Backlog:
+    """Bytes not published, with those of topics that take none; stored for the processes whose relay is not active."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._direct = 0
+        self._counted_to: str | None = None
+
+    async def read(self, tx: Transaction) -> None:
+        """Read what the active relay has counted."""
+        self.bytes = await tx.value("select backlog_bytes from outbox_cursor")
+
+    async def count(self, tx: Transaction, place: tuple[str, int] | None, age_s: float | None) -> None:
+        """Count rows not counted yet, after `place` (None: nothing is behind); store that and the age of the oldest."""
+        if place is None:
+            self._direct, self._counted_to = 0, None
+        else:
+            await self._count_after(tx, *place)
+        held: int = await tx.value("select coalesce(sum(octet_length(value)), 0)::bigint from outbox_held")
+        self.bytes = self._direct + held
+        await tx.execute(
+            """update outbox_cursor
+            set backlog_bytes = $1, behind_since = now() - make_interval(secs => $2::float8)""",
+            self.bytes,
+            age_s,
+        )
+
+    def published(self, size: int) -> None:
+        """Take off what has left."""
+        self._direct = max(0, self._direct - size)
+        self.bytes = max(0, self.bytes - size)
+
+    async def _count_after(self, tx: Transaction, done: str, after_id: int) -> None:
+        if self._counted_to is None:
+            self._direct = 0
+        else:
+            done, after_id = self._counted_to, 0
+        row = await tx.find(
+            """select coalesce(sum(octet_length(value)), 0)::bigint as more, pg_current_snapshot()::text as seen
+            from outbox where xid >= pg_snapshot_xmax($1::text::pg_snapshot) and id > $2""",
+            done,
+            after_id,
+        )
+        assert row is not None
+        self._direct += row["more"]
+        self._counted_to = row["seen"]
