@@ -170,6 +170,13 @@ def bench(context: typer.Context) -> None:
     sys.exit(subprocess.run([sys.executable, "-m", "bench", *context.args], cwd=ROOT, check=False).returncode)
 
 
+@app.command(context_settings=PASS_ON)
+def faults(context: typer.Context) -> None:
+    """Break a running system on purpose; the arguments are those of `python -m tests.faults`: list, run, soak."""
+    output.hear_servers()
+    sys.exit(subprocess.run([sys.executable, "-m", "tests.faults", *context.args], cwd=ROOT, check=False).returncode)
+
+
 def _operate(name: str, summary: str) -> None:
     """Make a command of `python -m services` one of ours, for the installation in the data directory."""
 

@@ -1,0 +1,1 @@
+"""Machines that run out of disk or memory, or whose clock jumps."""
