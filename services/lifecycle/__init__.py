@@ -1,6 +1,6 @@
 """Lifecycle: the only source of truth about activities.
 
-Owns    activity_object, activity, history, activity_append, admission, waiting, record (a copy)
+Owns    activity_object, activity, history, activity_append, admission, waiting, erasure, record (a copy)
 Serves  /api/activities
 Hears   activity.received, directory.business, directory.record, access
 Emits   activity.created, .completed, .changed, .appended, activity.answered, activity.object

@@ -88,11 +88,15 @@ async def expire(tx: Transaction, before: datetime, now: datetime, limit: int) -
     """Refuse reports that have waited since before an instant; returns how many."""
     expired = await admissions.list_expired(tx, before, limit)
     message = "was waited for and has not come in time"
-    why = refused(None, Reason(field="activity_id", code="waited_too_long", message=message))
-    answers = [Answer(report, why) for report in expired]
+    await refuse(tx, expired, Reason(field="activity_id", code="waited_too_long", message=message), now)
+    return len(expired)
+
+
+async def refuse(tx: Transaction, waited: Sequence[ReportReceived], reason: ReasonShape, now: datetime) -> None:
+    """Refuse reports that wait, and forget them."""
+    answers = [Answer(report, refused(None, reason)) for report in waited]
     await append(tx, [_answer(each, now) for each in answers])
     await _save(tx, answers, set())
-    return len(expired)
 
 
 async def answer_set_aside(tx: Transaction, receipt: Receipt, now: datetime) -> None:

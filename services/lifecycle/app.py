@@ -3,11 +3,12 @@
 from libs.contracts.directory import Business, Record
 from libs.contracts.report import ReportReceived
 from libs.service import Service
-from services.lifecycle import handlers, waits
+from services.lifecycle import erasing, handlers, waits
 from services.lifecycle.api import logged, objects, planned, scheduled
 from services.lifecycle.settings import Settings
 
 MINUTE_S = 60.0
+ERASING_S = 1.0
 
 
 def create(settings: Settings) -> Service:
@@ -19,4 +20,5 @@ def create(settings: Settings) -> Service:
     service.on(Business, handlers.begin_businesses, latest=True)
     service.on(Record, handlers.copy_records, latest=True)
     service.every(MINUTE_S, waits.look_again)
+    service.every(ERASING_S, erasing.go_on)
     return service

@@ -10,7 +10,7 @@ from libs.database import Transaction
 from libs.messaging.broker import Record as KafkaRecord
 from libs.service.clock import now
 from services.lifecycle import admission, looking
-from services.lifecycle.store import records
+from services.lifecycle.store import erasures, records
 
 
 async def admit_activities(tx: Transaction, events: Sequence[ReportReceived]) -> None:
@@ -34,5 +34,8 @@ async def begin_businesses(tx: Transaction, events: Sequence[Business]) -> None:
 
 
 async def copy_records(tx: Transaction, events: Sequence[Record]) -> None:
-    """Keep a copy of what records there are."""
+    """Keep a copy of what records there are, and note whose person is to be erased here too."""
     await records.upsert_records(tx, events)
+    erased = [event for event in events if event.erased_at is not None]
+    if erased:
+        await erasures.insert_erasures(tx, erased)

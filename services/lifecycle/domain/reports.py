@@ -99,7 +99,7 @@ def content_of(report: ReportReceived, known: Known, kind: ActivityObject | None
     if body.participants:
         content["participants"] = [known.person(text) for text in body.participants]
     if body.links:
-        content["links"] = [_link_of(report, link) for link in body.links]
+        content["links"] = [link_of(report, link) for link in body.links]
     return content | _times_of(body, known, content.get("assignee"))
 
 
@@ -167,7 +167,8 @@ def _problems(
     return problems
 
 
-def _link_of(report: ReportReceived, link: contract.Link) -> contract.Link:
+def link_of(report: ReportReceived, link: contract.Link) -> contract.Link:
+    """Resolve a report's link: the record's id follows from its external ref."""
     name, record_id = record_object_of(report.business_id, link.object) or link.object, link.record_id
     if record_id is None and link.external_ref is not None:
         record_id = record_id_of(report.business_id, name, link.external_ref)

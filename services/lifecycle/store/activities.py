@@ -124,9 +124,12 @@ async def insert_appends(tx: Transaction, appends: Sequence[tuple[Key, contract.
 
 
 async def list_appends(tx: Transaction, business_id: UUID, activity_id: UUID) -> list[bytes]:
-    """List the additions to an activity, oldest first, as JSON."""
+    """List the additions to an activity, oldest first, as JSON; of an erased one what is left of it."""
     rows = await tx.fetch(
-        "select document from activity_append where business_id = $1 and activity_id = $2 order by at, id",
+        """
+        select coalesce(document, convert_to(json_build_object('id', id, 'at', at, 'erased', true)::text, 'UTF8'))
+        from activity_append where business_id = $1 and activity_id = $2 order by at, id
+        """,
         business_id, activity_id,
     )  # fmt: skip
     return [row[0] for row in rows]

@@ -1,0 +1,76 @@
+"""Erases the texts of all activities that were ever linked to a record whose person was erased."""
+
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from libs.contracts.report import ReportReceived
+from libs.database import Database, Transaction
+from libs.service.clock import now
+from services.lifecycle import admission, recording
+from services.lifecycle.domain import erasure as rules
+from services.lifecycle.domain.held import Reason
+from services.lifecycle.domain.reports import link_of
+from services.lifecycle.recording import Entry
+from services.lifecycle.store import activities, admissions, erasures
+from services.lifecycle.store.erasures import Erasure
+
+SLICE = 300
+"""Activities looked at in one transaction; all of them may have to be erased, and it should take well under 1 s."""
+
+FIRST = UUID(int=0)
+REFUSED = Reason(field="links", code="erased", message="the person it is about was erased while it waited")
+
+log = structlog.get_logger("lifecycle")
+
+
+async def go_on(database: Database) -> None:
+    """Do what there is to erase, slice by slice; after a crash it goes on where it was."""
+    while True:
+        async with database.work() as tx:
+            erasure = await erasures.lock_next(tx)
+            if erasure is None:
+                return
+            reached, finished = await _erase_slice(tx, erasure, now())
+        if finished:
+            log.info(
+                "record erased", business_id=str(erasure.business_id), record_id=str(erasure.record_id),
+                activities=reached.activities,
+            )  # fmt: skip
+
+
+async def _erase_slice(tx: Transaction, erasure: Erasure, at: datetime) -> tuple[Erasure, bool]:
+    looked_at = await erasures.page_linked(tx, erasure, SLICE)
+    linked = [(erasure.business_id, activity_id) for activity_id, is_linked in looked_at if is_linked]
+    if linked:
+        held = await activities.lock_activities(tx, linked)
+        await recording.record(tx, [Entry(rules.erase(each, erasure.record_id, at)) for each in held.values()])
+        await erasures.erase_versions(tx, linked)
+        for reports in (await admissions.list_waiting(tx, linked)).values():
+            await admission.refuse(tx, reports, REFUSED, at)
+    finished = len(looked_at) < SLICE
+    if finished:
+        await _refuse_waiting(tx, erasure, at)
+    after = looked_at[-1][0] if looked_at else erasure.after_activity_id
+    reached = replace(erasure, after_activity_id=after, activities=erasure.activities + len(linked))
+    await erasures.save_progress(tx, reached, at if finished else None)
+    return reached, finished
+
+
+async def _refuse_waiting(tx: Transaction, erasure: Erasure, at: datetime) -> None:
+    """Refuse reports that wait for an activity nobody knows yet, and are about the record."""
+    after = (FIRST, FIRST)
+    while True:
+        page = await erasures.page_waiting(tx, erasure.business_id, after, SLICE)
+        about = [report for report in page if _is_about(report, erasure.record_id)]
+        if about:
+            await admission.refuse(tx, about, REFUSED, at)
+        if len(page) < SLICE:
+            return
+        after = (page[-1].activity_id, page[-1].receipt_id)
+
+
+def _is_about(report: ReportReceived, record_id: UUID) -> bool:
+    return any(link_of(report, link).record_id == record_id for link in report.report.links)

@@ -1,0 +1,111 @@
+"""Records whose person is being erased, what is linked to them, and taking the contents of versions away."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from libs.contracts.directory import Record
+from libs.contracts.report import ReportReceived
+from libs.database import Transaction
+from services.lifecycle.store.activities import Key
+from services.lifecycle.store.admissions import decode
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A record being erased: activities up to `after_activity_id` have been looked at, `activities` were erased."""
+
+    business_id: UUID
+    record_id: UUID
+    after_activity_id: UUID
+    activities: int
+
+
+async def insert_erasures(tx: Transaction, records: Sequence[Record]) -> None:
+    """Note records to be erased; those known are done or being done."""
+    await tx.execute(
+        """
+        insert into erasure (business_id, record_id, erased_at)
+        select * from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) order by 1, 2 on conflict do nothing
+        """,
+        [record.business_id for record in records],
+        [record.id for record in records],
+        [record.erased_at for record in records],
+    )
+
+
+async def lock_next(tx: Transaction) -> Erasure | None:
+    """Lock the oldest erasure that is not finished and that nobody else works on."""
+    row = await tx.find(
+        """
+        select business_id, record_id, after_activity_id, activities from erasure
+        where finished_at is null order by erased_at, business_id, record_id limit 1 for update skip locked
+        """
+    )
+    return None if row is None else Erasure(*row)
+
+
+async def save_progress(tx: Transaction, erasure: Erasure, finished_at: datetime | None) -> None:
+    """Note how far a locked erasure has come."""
+    await tx.execute(
+        """
+        update erasure set after_activity_id = $3, activities = $4, finished_at = $5
+        where business_id = $1 and record_id = $2
+        """,
+        erasure.business_id, erasure.record_id, erasure.after_activity_id, erasure.activities, finished_at,
+    )  # fmt: skip
+
+
+async def page_linked(tx: Transaction, erasure: Erasure, limit: int) -> list[tuple[UUID, bool]]:
+    """Page through the business's activities: each id, and whether any of its versions names the record in a link.
+
+    There is no index of links: erasing is rare, and writing activities is not.
+    """
+    rows = await tx.fetch(
+        """
+        select a.activity_id, exists (
+            select from history h where h.business_id = $1 and h.activity_id = a.activity_id
+                and position($4::bytea in h.document) > 0)
+        from (select activity_id from activity where business_id = $1 and activity_id > $2
+              order by activity_id limit $3) a
+        order by a.activity_id
+        """,
+        erasure.business_id, erasure.after_activity_id, limit, f'"record_id":"{erasure.record_id}"'.encode(),
+    )  # fmt: skip
+    return [(row[0], row[1]) for row in rows]
+
+
+async def erase_versions(tx: Transaction, keys: Collection[Key]) -> None:
+    """Take the documents of all versions before the current one of locked activities away, and their additions."""
+    columns = [business_id for business_id, _ in keys], [activity_id for _, activity_id in keys]
+    await tx.execute(
+        """
+        update history h set content_hash = sha256(h.salt || h.document), document = null, salt = null
+        from unnest($1::uuid[], $2::uuid[]) as erased (business_id, activity_id)
+        join activity a on a.business_id = erased.business_id and a.activity_id = erased.activity_id
+        where h.business_id = a.business_id and h.activity_id = a.activity_id and h.version < a.version
+            and h.document is not null
+        """,
+        *columns,
+    )
+    await tx.execute(
+        """
+        update activity_append p set document = null
+        from unnest($1::uuid[], $2::uuid[]) as erased (business_id, activity_id)
+        where p.business_id = erased.business_id and p.activity_id = erased.activity_id and p.document is not null
+        """,
+        *columns,
+    )
+
+
+async def page_waiting(tx: Transaction, business_id: UUID, after: Key, limit: int) -> list[ReportReceived]:
+    """Page through a business's waiting reports in the order of (activity, receipt), locked."""
+    rows = await tx.fetch(
+        """
+        select document from waiting where business_id = $1 and (activity_id, receipt_id) > ($2, $3)
+        order by activity_id, receipt_id limit $4 for update
+        """,
+        business_id, *after, limit,
+    )  # fmt: skip
+    return [decode(row[0]) for row in rows]
