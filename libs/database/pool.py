@@ -87,6 +87,10 @@ class Database:
                 pool.terminate()
         self._pools.clear()
 
+    def connections(self) -> dict[Role, tuple[int, int]]:
+        """Count for each pool the connections in use and those it may have."""
+        return {role: (pool.get_size() - pool.get_idle_size(), self._sizes[role]) for role, pool in self._pools.items()}
+
     def on_append(self, wake: Callable[[], None]) -> None:
         """Call `wake` after each commit that put something into the outbox."""
         self._woken.append(wake)

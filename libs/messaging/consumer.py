@@ -143,6 +143,7 @@ class Consumer:
                     if not self._unacknowledged:
                         await self._go_on()
                 await self._assignment.commit()
+            metrics.LAG.labels(self._group).set(self.lag_s())
             consumer = self._assignment.consumer
             if isinstance(consumer, PatientConsumer) and consumer.broken:
                 self._disconnected = consumer.broken

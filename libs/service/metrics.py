@@ -25,3 +25,13 @@ HEALTHY = Gauge(
     "1 while /healthz/<service> reports no problem, 0 otherwise; sampled when /metrics is read.",
     ("service",),
 )
+CONNECTIONS = Gauge(
+    "activities_database_connections_used",
+    "Connections of a service's pools in use when /metrics is read; `routes`, `worker` or `keys`.",
+    ("service", "pool"),
+)
+CONNECTIONS_MAX = Gauge(
+    "activities_database_connections_max",
+    "Connections that a service's pools may have; when all are in use for 5 s, requests are answered 503.",
+    ("service", "pool"),
+)

@@ -147,6 +147,9 @@ class Process:
     def _metrics(self) -> Response:
         for service in self._services:
             metrics.HEALTHY.labels(service.name).set(0 if service.problems() else 1)
+            for pool, (used, most) in service.database.connections().items():
+                metrics.CONNECTIONS.labels(service.name, pool).set(used)
+                metrics.CONNECTIONS_MAX.labels(service.name, pool).set(most)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     def openapi(self) -> dict[str, Any]:

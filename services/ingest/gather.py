@@ -1,7 +1,7 @@
 """Many reports, few commits: single reports that come while a commit is under way share the next one."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -11,7 +11,7 @@ from libs.database import Database, Transaction
 from libs.errors import TooMany
 from libs.messaging import outbox
 from libs.messaging.outbox import Outgoing
-from services.ingest import domain
+from services.ingest import domain, metrics
 from services.ingest.domain import Arrival, Report, Verdict
 from services.ingest.store import reports as store
 
@@ -90,7 +90,10 @@ class Gather:
             known = await store.list_known(tx, arrival, others) if others else {}
             if accepted:
                 await self._emit(tx, arrival, [report for report in fresh if report.receipt_id in accepted])
-        return domain.judge(reports, accepted, known)
+        verdicts = domain.judge(reports, accepted, known)
+        for kind, count in Counter(verdict.kind for verdict in verdicts).items():
+            metrics.REPORTS.labels(kind).inc(count)
+        return verdicts
 
     async def sources_with(self, tx: Transaction, arrival: Arrival, named: set[str]) -> frozenset[str]:
         """Return the sources of the business, with those `named` as far as there is room for them."""

@@ -1,13 +1,16 @@
 """What ingest hears: what became of the reports it passed on."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from libs.contracts.report import ReportAnswered
 from libs.database import Transaction
-from services.ingest import domain
+from services.ingest import domain, metrics
 from services.ingest.store import reports as store
 
 
 async def note_answers(tx: Transaction, events: Sequence[ReportAnswered]) -> None:
     """Note the outcome of each receipt; an answer that comes again or late changes nothing."""
+    for outcome, count in Counter(event.outcome for event in events).items():
+        metrics.ANSWERS.labels(outcome).inc(count)
     await store.save_outcomes(tx, domain.settle(events))

@@ -17,7 +17,7 @@ from libs.service.answers import json_answer
 from libs.service.clock import now
 from libs.service.http import DatabaseDep
 from libs.service.strict_json import read_json
-from services.ingest import domain, envelopes, reading
+from services.ingest import domain, envelopes, metrics, reading
 from services.ingest.domain import Arrival, Report, Verdict
 from services.ingest.envelopes import Sent
 from services.ingest.gather import Gather
@@ -170,6 +170,7 @@ def _result(number: int, report: Report, verdict: Verdict) -> dict[str, Any]:
 
 
 def _rejected(number: int, error: Rejected) -> dict[str, Any]:
+    metrics.REPORTS.labels("rejected").inc()
     problems = error.problems or (Problem("body", error.code, error.message),)
     return {"line": number, "status": "rejected", "errors": _shown(problems)}
 
