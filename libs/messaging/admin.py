@@ -18,6 +18,8 @@ from libs.errors import ActivitiesError, Unavailable
 from libs.messaging.broker import BrokerSettings
 
 DAY_MS = 86_400_000
+COMPACTION_MAX_DAYS = 7
+"""How long a state that was followed by another stays on a compacted topic: old states of erased records go with it."""
 REQUEST_MS = 15_000
 
 
@@ -134,7 +136,12 @@ def _check_partitions(existing: Mapping[str, int], partitions: int) -> None:
 
 def _new_topic(broker: BrokerSettings, name: str, kept_days: int | None) -> NewTopic:
     if kept_days is None:
-        kept = {"cleanup.policy": "compact", "retention.ms": "-1", "min.cleanable.dirty.ratio": "0.2"}
+        kept = {
+            "cleanup.policy": "compact",
+            "retention.ms": "-1",
+            "min.cleanable.dirty.ratio": "0.2",
+            "max.compaction.lag.ms": str(COMPACTION_MAX_DAYS * DAY_MS),
+        }
     else:
         kept = {"cleanup.policy": "delete", "retention.ms": str(kept_days * DAY_MS)}
     return NewTopic(

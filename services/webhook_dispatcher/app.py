@@ -12,6 +12,7 @@ from services.webhook_dispatcher.sender import AiohttpSender
 from services.webhook_dispatcher.settings import Settings
 
 HEARD = ("activity.completed", "activity.appended")
+ERASING = ("activity.changed",)
 HOUR_S = 3600.0
 
 log = structlog.get_logger("webhooks")
@@ -45,6 +46,7 @@ def create(settings: Settings) -> Service:
     for router in api.routers:
         service.serve(router)
     service.on(ActivityEvent, handlers.owe_deliveries(settings.webhook_kept_days, dispatcher), topics=HEARD)
+    service.on(ActivityEvent, handlers.forget_texts, topics=ERASING, latest=True)
     service.always(deliver_due)
     service.every(HOUR_S, partitions.keep_days(settings.webhook_kept_days))
     service.ready_when(dispatcher.problems)

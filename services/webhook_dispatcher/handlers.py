@@ -12,9 +12,10 @@ from libs.errors import Unavailable
 from services.webhook_dispatcher import metrics
 from services.webhook_dispatcher.delivery import Dispatcher
 from services.webhook_dispatcher.domain import subscriptions
-from services.webhook_dispatcher.domain.bodies import body_of
+from services.webhook_dispatcher.domain.bodies import body_of, without_texts
 from services.webhook_dispatcher.domain.subscriptions import Subscriber, is_too_old, matches, types_of
 from services.webhook_dispatcher.store import endpoints, queue
+from services.webhook_dispatcher.store import erased as erasing
 from services.webhook_dispatcher.store.queue import Claimed, Owed, OwedEvent
 
 Handler = Callable[[Transaction, Sequence[ActivityEvent]], Awaitable[None]]
@@ -32,7 +33,7 @@ def owe_deliveries(kept_days: int, dispatcher: Dispatcher) -> Handler:
         if not told:
             return
         businesses = list({event.activity.business_id for event, _ in told})
-        subscribers, now = await endpoints.list_subscribers(tx, businesses)
+        subscribers, now, any_erased = await endpoints.list_subscribers(tx, businesses)
         if not subscribers:
             return
         if now is None:
@@ -45,11 +46,39 @@ def owe_deliveries(kept_days: int, dispatcher: Dispatcher) -> Handler:
             for event_type in types
             for one in _owed(event, event_type, grouped.get(event.activity.business_id, ()), tx.traces or {})
         ]
+        if owed and any_erased:
+            owed = await _without_erased_texts(tx, owed)
         if owed:
             metrics.OWED.inc(len(owed))
             await _insert(tx, owed, {one.endpoint_id: one for one in subscribers}, dispatcher)
 
     return owe_deliveries
+
+
+async def forget_texts(tx: Transaction, events: Sequence[ActivityEvent]) -> None:
+    """Take the texts of erased activities out of what is or was told of their versions before that."""
+    activities = [event.activity for event in events]
+    erased = {(each.business_id, each.activity_id): each.erased_at for each in activities if each.erased_at is not None}
+    if not erased:
+        return
+    await erasing.save_erased(tx, erased)
+    rows = await erasing.list_bodies(tx, list(erased))
+    pairs = [(row, without_texts(row["body"], erased[row["business_id"], row["activity_id"]])) for row in rows]
+    changed = [(row, body) for row, body in pairs if body != row["body"]]
+    if changed:
+        await erasing.save_bodies(tx, [row for row, _ in changed], [body for _, body in changed])
+
+
+async def _without_erased_texts(tx: Transaction, owed: Sequence[Owed]) -> list[Owed]:
+    """An erasure may be heard of before the versions before it: they come by other topics."""
+    keys = [(one.event.business_id, one.event.activity_id) for one in owed]
+    erased = await erasing.list_erased(tx, keys)
+    return [
+        replace(one, event=replace(one.event, body=without_texts(one.event.body, erased[key])))
+        if key in erased
+        else one
+        for key, one in zip(keys, owed, strict=True)
+    ]
 
 
 async def _insert(

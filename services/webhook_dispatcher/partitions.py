@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from libs.database import Database
 from libs.service.clock import now
-from services.webhook_dispatcher.store import deliveries
+from services.webhook_dispatcher.store import deliveries, erased
 
 DAYS_AHEAD = 3
 SLICE_ROWS = 5_000
@@ -24,6 +24,7 @@ def keep_days(kept_days: int) -> Callable[[Database], Awaitable[None]]:
         await make_ahead(database)
         async with database.work() as tx:
             await deliveries.drop_days(tx, kept_days)
+            await erased.forget_old(tx, kept_days)
             businesses = await deliveries.list_businesses(tx)
         before = now() - timedelta(days=kept_days)
         for business_id in businesses:

@@ -75,7 +75,7 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     links: list[Link]
     appends_count: int
     truncated: bool
-    participants: list[Person] | None = None
+    participants: list[Person | None] | None = None
     notes: str | None = None
     fields: dict[str, Any] | None = None
     attachments: list[str] | None = None
@@ -93,12 +93,48 @@ class WebhookBody(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(WebhookBody).decode
 
 
 def body_of(event: ActivityEvent, event_type: str) -> bytes:
     """Write the body of a webhook: the bytes that are stored, signed and sent."""
     body = _encode(_whole(event, event_type, truncated=False))
     return body if len(body) <= BODY_MAX_BYTES else _encode(_whole(event, event_type, truncated=True))
+
+
+def without_texts(body: bytes, erased_at: datetime) -> bytes:
+    """Take texts, values and names out of a body about a version before `erased_at`; a later one stays as it is."""
+    whole = _decode(body)
+    if whole.timestamp >= erased_at:
+        return body
+    data = whole.data
+    blank = msgspec.structs.replace(
+        data,
+        subject=None,
+        summary=None,
+        location=None,
+        source_ref=None,
+        notes=None,
+        first_message=None,
+        fields=None if data.fields is None else {},
+        attachments=None if data.attachments is None else [],
+        metadata=None if data.metadata is None else {},
+        actor=_member(data.actor),
+        logged_by=_member(data.logged_by),
+        completed_by=_member(data.completed_by),
+        participants=None if data.participants is None else [_member(each) for each in data.participants],
+        links=[msgspec.structs.replace(link, external_ref=None) for link in data.links],
+        append=None if data.append is None else _blank(data.append),
+    )
+    return _encode(msgspec.structs.replace(whole, data=blank))
+
+
+def _member(person: Person | None) -> Person | None:
+    return person if person is None or person.member_id is not None else Person(None, None)
+
+
+def _blank(append: Addition) -> Addition:
+    return msgspec.structs.replace(append, text=None, fields=None, url=None, by=_member(append.by))
 
 
 def _whole(event: ActivityEvent, event_type: str, *, truncated: bool) -> WebhookBody:

@@ -155,8 +155,11 @@ async def lock_paused(tx: Transaction, business_ids: Sequence[UUID], ids: Sequen
     return {row[0] for row in rows}
 
 
-async def list_subscribers(tx: Transaction, business_ids: Sequence[UUID]) -> tuple[list[Subscriber], datetime | None]:
-    """List the endpoints of some businesses that are to be told, and the database's time.
+async def list_subscribers(
+    tx: Transaction, business_ids: Sequence[UUID]
+) -> tuple[list[Subscriber], datetime | None, bool]:
+    """List the endpoints of some businesses that are to be told, the database's time, and whether lately any activity
+    was erased.
 
     The time is None when today's partitions are missing: nothing can be kept then.
     """
@@ -166,7 +169,8 @@ async def list_subscribers(tx: Transaction, business_ids: Sequence[UUID]) -> tup
                array(select s.sealed from endpoint_secret s
                       where s.business_id = e.business_id and s.endpoint_id = e.id
                         and (s.expires_at is null or s.expires_at > now()) order by s.id desc) as secrets,
-               case when to_regclass('event_' || to_char(current_date, 'YYYYMMDD')) is not null then now() end as now
+               case when to_regclass('event_' || to_char(current_date, 'YYYYMMDD')) is not null then now() end as now,
+               exists (select from erased_activity) as any_erased
           from endpoint e where business_id = any($1) and status <> 'disabled' and deleted_at is null
         """,
         business_ids,
@@ -179,4 +183,4 @@ async def list_subscribers(tx: Transaction, business_ids: Sequence[UUID]) -> tup
         )
         for row in rows
     ]  # fmt: skip
-    return subscribers, rows[0]["now"] if rows else None
+    return subscribers, rows[0]["now"] if rows else None, bool(rows) and rows[0]["any_erased"]
