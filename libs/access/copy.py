@@ -90,4 +90,4 @@ async def save_api_keys(tx: Transaction, events: Sequence[ApiKey]) -> None:
 
 
 def _rows(events: Sequence[Any], *fields: str) -> bytes:
-    return orjson.dumps([{field: getattr(event, field) for field in fields} for event in events])
+    return orjson.dumps([{field: getattr(event, field) for field in fields} for event in events], default=str)

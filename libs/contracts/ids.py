@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 import uuid_utils
+from asyncpg.pgproto import pgproto
 
 SEPARATOR = "\x1f"  # ␟, which no name or ref may contain
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -17,11 +18,11 @@ def uuid7() -> UUID:
 
 
 def uuid5(namespace: UUID, name: str) -> UUID:
-    """As `uuid.uuid5` (RFC 9562, SHA-1), at half the cost."""
+    """As `uuid.uuid5` (RFC 9562, SHA-1), at a third of the cost: the driver's subclass is made and written in C."""
     digest = bytearray(hashlib.sha1(namespace.bytes + name.encode(), usedforsecurity=False).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
-    return UUID(bytes=bytes(digest))
+    return pgproto.UUID(bytes(digest))
 
 
 def activity_id_of(business_id: UUID, source: str, ref: str) -> UUID:

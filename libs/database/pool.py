@@ -12,6 +12,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from libs import failpoints
+from libs.database.arrays import encode_lists_quickly
 from libs.database.transaction import Transaction
 from libs.database.urls import Role, Urls
 from libs.errors import Unavailable
@@ -65,6 +66,7 @@ class Database:
 
     async def open(self) -> None:
         """Open the pools. Raises Unavailable when the server does not answer."""
+        encode_lists_quickly()
         with _unavailable(self.name):
             for role, size in self._sizes.items():
                 self._pools[role] = await asyncpg.create_pool(

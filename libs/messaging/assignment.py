@@ -5,6 +5,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
@@ -13,6 +15,8 @@ from libs.messaging.broker import Record
 
 COMMIT_S = 0.25
 """Offsets follow at most so often: they are bookmarks, and a commit costs as much as handling a small batch."""
+
+_place = attrgetter("topic", "partition")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
                 offsets[partition] = stop.offset
         self._positions.update(offsets)
         self._pending.update(offsets)
-        self._handled_ms = max(record.timestamp for record in records)
+        self._handled_ms = max([record.timestamp for record in records])
         if at_once or time.monotonic() - self._committed_at >= COMMIT_S:
             await self.commit()
 
@@ -184,8 +188,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 def spans(records: Sequence[Record]) -> list[tuple[TopicPartition, int, int]]:
     """Tell the first and last offset of each partition in a batch."""
     found: dict[tuple[str, int], tuple[int, int]] = {}
-    for record in records:
-        place = record.topic, record.partition
-        first = found[place][0] if place in found else record.offset
-        found[place] = first, record.offset
+    for place, run in groupby(records, _place):
+        offsets = [record.offset for record in run]
+        first = found[place][0] if place in found else offsets[0]
+        found[place] = first, offsets[-1]
     return [(TopicPartition(*place), first, last) for place, (first, last) in found.items()]

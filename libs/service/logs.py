@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from uuid import UUID
 
 import orjson
 import structlog
@@ -31,7 +32,11 @@ def set_up(level: str) -> None:
 
 
 def _write(value: object, **_: object) -> bytes:
-    return orjson.dumps(value, default=repr)
+    return orjson.dumps(value, default=_word_of)
+
+
+def _word_of(value: object) -> str:
+    return str(value) if isinstance(value, UUID) else repr(value)
 
 
 def _write_text(value: object, **_: object) -> str:

@@ -160,10 +160,10 @@ async def _read_lines(
 
 
 def _result(number: int, report: Report, verdict: Verdict) -> dict[str, Any]:
-    answer = {"line": number, "status": verdict.kind, "activity_id": verdict.activity_id}
+    answer = {"line": number, "status": verdict.kind, "activity_id": str(verdict.activity_id)}
     if verdict.kind == "too_many_sources":
         return {"line": number, "status": "rejected", "errors": _shown([_problem(verdict, report)])}
-    answer["receipt_id"] = verdict.receipt_id
+    answer["receipt_id"] = str(verdict.receipt_id)
     if verdict.kind == "different_body":
         return {**answer, "status": "rejected", "errors": _shown([_problem(verdict, report)])}
     return answer

@@ -84,7 +84,7 @@ def head_of(activity: Activity) -> Head:
         activity.version,
         activity.at,
         activity.logged_at is None and activity.cancelled_at is None,
-        orjson.dumps(links_of(activity)),
+        orjson.dumps(links_of(activity), default=str),
         activity.type,
         activity.type_id,
         activity.type_name,
