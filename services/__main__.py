@@ -204,7 +204,9 @@ async def _rewind(service: Service) -> int:
 
 
 async def _create_topics() -> None:
-    for topic in await admin.create_topics(ServiceSettings().broker(), [name.replace("-", "_") for name in NAMES]):
+    inbound = importlib.import_module("services.ingest.settings").Settings().inbound_topics
+    packages = [name.replace("-", "_") for name in NAMES]
+    for topic in await admin.create_topics(ServiceSettings().broker(), packages, tuple(inbound)):
         typer.echo(f"made topic {topic}", err=True)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -15,12 +16,13 @@ from aiokafka.errors import (
 
 from libs.contracts.topics import DEAD_LETTER_KEPT_DAYS, TOPICS, dead_letter_topic
 from libs.errors import ActivitiesError, Unavailable
-from libs.messaging.broker import BrokerSettings
+from libs.messaging.broker import VALUE_MAX_BYTES, BrokerSettings
 
 DAY_MS = 86_400_000
 COMPACTION_MAX_DAYS = 7
 """How long a state that was followed by another stays on a compacted topic: old states of erased records go with it."""
 REQUEST_MS = 15_000
+INBOUND_KEPT_DAYS = 14
 
 
 class TopicsDiffer(ActivitiesError):
@@ -31,19 +33,26 @@ class GroupBusy(ActivitiesError):
     """The group has members; stop its consumers first."""
 
 
-async def create_topics(broker: BrokerSettings, services: Sequence[str]) -> list[str]:
+async def create_topics(broker: BrokerSettings, services: Sequence[str], inbound: Sequence[str] = ()) -> list[str]:
     """Make the topics that are missing, also one for the dead letters of each service; return those made.
+
+    `inbound` are topics that others write to; those that exist stay as they are.
 
     Raises TopicsDiffer, Unavailable.
     """
     wanted = {topic.name: topic.kept_days for topic in TOPICS}
     wanted |= {dead_letter_topic(service): DEAD_LETTER_KEPT_DAYS for service in services}
+    wanted |= dict.fromkeys(inbound, INBOUND_KEPT_DAYS)
+    foreign = replace(broker, message_max_bytes=VALUE_MAX_BYTES)  # set aside, a record needs room for the reason
     async with _admin(broker) as admin:
         existing = await _counts_of(admin, wanted)
-        _check_partitions(existing, broker.partitions)
+        ours = {name: count for name, count in existing.items() if name not in inbound}
+        _check_partitions(ours, broker.partitions)
         missing = [name for name in wanted if name not in existing]
         if missing:
-            response = await admin.create_topics([_new_topic(broker, name, wanted[name]) for name in missing])
+            response = await admin.create_topics(
+                [_new_topic(foreign if name in inbound else broker, name, wanted[name]) for name in missing]
+            )
             for name, code, *rest in response.topic_errors:
                 if code not in (0, TopicAlreadyExistsError.errno):
                     raise Unavailable(f"topic {name} could not be made: {for_code(code).__name__} {rest}")

@@ -20,12 +20,13 @@ from faststream.kafka import KafkaBroker
 from libs import failpoints, tracing
 from libs.database import Database, Transaction
 from libs.errors import Rejected, Unavailable
-from libs.messaging import dead_letters, metrics
+from libs.messaging import admin, dead_letters, metrics
 from libs.messaging.assignment import Assignment, Stop, spans
 from libs.messaging.broker import Batch, BrokerSettings, Record, spare_logs
 from libs.messaging.dead_letters import UNKNOWN_ATTEMPTS
 from libs.messaging.delivery import PatientConsumer, connect
 from libs.messaging.floods import Floods
+from libs.messaging.inbound import Inbound, InboundReader
 from libs.messaging.reading import Poison, Reader, Reading
 from libs.messaging.stops import Stops
 from libs.messaging.subscription import Handler, Subscription
@@ -54,7 +55,7 @@ class Consumer:
         service: str,
         database: Database,
         broker: BrokerSettings,
-        subscriptions: Sequence[Subscription],
+        subscriptions: Sequence[Subscription] | Inbound,
         *,
         group: str,
     ) -> None:
@@ -62,8 +63,13 @@ class Consumer:
         self._database = database
         self._settings = broker
         self._group = group
-        self._reader = Reader(subscriptions)
-        self._told_of_aside = [each for each in subscriptions if each.on_set_aside is not None]
+        self._reader: Reader | InboundReader
+        self._told_of_aside: list[Subscription] = []
+        if isinstance(subscriptions, Inbound):
+            self._reader = InboundReader(subscriptions)
+        else:
+            self._reader = Reader(subscriptions)
+            self._told_of_aside = [each for each in subscriptions if each.on_set_aside is not None]
         self._floods = Floods()
         self._assignment = Assignment()
         self._stops = Stops(database, group, self._assignment, self._floods)
@@ -120,18 +126,24 @@ class Consumer:
             while not self._stopping.is_set():
                 try:
                     if self._broker is None:
+                        await self._find_inbound()
                         subscribe = self._reader.topics, self._acknowledge
                         self._broker = await connect(
                             self._settings, self._assignment, self._group, self._receive, subscribe
                         )
                     self._disconnected, wait_s = None, WAIT_MIN_S
                     await self._watch()
-                except (KafkaError, OSError, TimeoutError) as error:
+                except (KafkaError, OSError, TimeoutError, Unavailable) as error:
                     self._disconnected = f"{type(error).__name__}: {error}"
                     await self._sleep(wait_s)
                     wait_s = min(wait_s * 2, WAIT_MAX_S)
         finally:
             await self._disconnect()
+
+    async def _find_inbound(self) -> None:
+        """Wait with a topic of others until it is there: a client that asks for it does not stop for 30 s."""
+        if isinstance(self._reader, InboundReader):
+            await admin.partitions_of(self._settings, self._reader.topics)
 
     async def _watch(self) -> None:
         """Look at the connection each second; come back when it has to be made again."""
@@ -245,10 +257,11 @@ class Consumer:
             return
         async with self._database.work() as tx:
             tx.traces = traces
-            for subscription, events in reading.events:
-                await subscription.handler(tx, events)
-            await self._set_aside(tx, reading.poison)
-        self._tell(reading.poison)
+            poison = [*reading.poison]
+            for heard, events in reading.events:
+                poison += await heard.handler(tx, events) or ()
+            await self._set_aside(tx, poison)
+        self._tell(poison)
 
     async def _judge(self, record: Record, error: Exception) -> None:
         """Decide about a record that fails alone: poison, a flood of it, or not yet."""
@@ -289,8 +302,8 @@ class Consumer:
             return False
         try:
             async with self._database.work() as tx:
-                for subscription, events in reading.events:
-                    await subscription.handler(tx, events)
+                for heard, events in reading.events:
+                    await heard.handler(tx, events)
                 raise _Trial
         except _Trial:
             return True

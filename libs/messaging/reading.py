@@ -1,13 +1,14 @@
 """From records to events: what is known by header is dropped, the rest decoded and checked. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from libs.contracts.decoding import decoder_of
 from libs.contracts.event import Event
 from libs.contracts.topics import BY_NAME
+from libs.database import Transaction
 from libs.messaging.broker import Record
 from libs.messaging.subscription import Subscription
 
@@ -24,11 +25,20 @@ class Poison:
     reason: str
 
 
+class Heard(Protocol):
+    """Whoever gets events; what it returns, it does not want after all."""
+
+    @property
+    def handler(self) -> Callable[[Transaction, Sequence[Any]], Awaitable[Sequence[Poison] | None]]:
+        """Handle events in an open transaction."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a batch holds: the events of each subscription, what is poison, how much was dropped by header."""
 
-    events: list[tuple[Subscription, list[Any]]]
+    events: Sequence[tuple[Heard, list[Any]]]
     poison: list[Poison] = field(default_factory=list)
     duplicates: int = 0
     ignored: int = 0

@@ -12,6 +12,7 @@ from libs.contracts.event import Event
 from libs.contracts.topics import TOPICS
 from libs.database import Database, Transaction
 from libs.messaging.consumer import Consumer
+from libs.messaging.inbound import Inbound
 from libs.messaging.relay import Relay
 from libs.messaging.subscription import AsideHandler, Subscription
 from libs.prefixes import prefix_of
@@ -49,6 +50,7 @@ class Service:
         self._routers: list[tuple[APIRouter, int]] = []
         self._compressed: set[str] = set()
         self._subscriptions: list[Subscription] = []
+        self._inbound: Inbound | None = None
         self._loops: list[tuple[float, Loop]] = []
         self._always: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._checks: list[Callable[[], list[str]]] = []
@@ -83,6 +85,10 @@ class Service:
         names = tuple(topics) or tuple(topic.name for topic in TOPICS if topic.model is model)
         self._subscriptions.append(Subscription(model, handler, names, latest, on_set_aside))
 
+    def hear_inbound(self, inbound: Inbound) -> None:
+        """Hear topics that others write to, each in a group of its own."""
+        self._inbound = inbound
+
     def every(self, seconds: float, loop: Loop) -> None:
         """Run `loop` at start and then every `seconds`."""
         self._loops.append((seconds, loop))
@@ -103,11 +109,13 @@ class Service:
     def groups(self) -> dict[str, tuple[str, ...]]:
         """Name the consumer groups with the topics that each hears."""
         heard = {f"{self.package}.access": self._access_subscriptions(), self.package: self._subscriptions}
-        return {
+        groups = {
             group: tuple(sorted({topic for subscription in subscriptions for topic in subscription.topics}))
             for group, subscriptions in heard.items()
             if subscriptions
         }
+        inbound = self._inbound.topics if self._inbound else ()
+        return groups | {f"{self.package}.{topic}": (topic,) for topic in inbound}
 
     def application(self) -> tuple[Edge, set[tuple[str, ...]]]:
         """Make the ASGI application and name the path prefixes it answers. Raises UndeclaredPermission."""
@@ -144,6 +152,9 @@ class Service:
             self._tasks.every("access copy", TOUCH_S, partial(self._touch_access, accessing))
         if self._subscriptions:
             await self._hear(Consumer(self.package, self.database, broker, self._subscriptions, group=self.package))
+        for inbound in self._inbound.by_topic() if self._inbound else ():
+            group = f"{self.package}.{inbound.topics[0]}"
+            await self._hear(Consumer(self.package, self.database, broker, inbound, group=group))
         for seconds, loop in self._loops:
             self._tasks.every(getattr(loop, "__name__", repr(loop)), seconds, partial(loop, self.database))
         for name, run in self._always:

@@ -3,6 +3,6 @@
 Owns    report_identity, report_outcome, report_accepted, report_answered, source, interaction, message,
         interaction_record
 Serves  /ingest/activities, /ingest/activities/bulk, /ingest/interactions, /ingest/receipts
-Hears   activity.answered, access
+Hears   activity.answered, activity.inbound…, access
 Emits   activity.received, interaction.closed
 """

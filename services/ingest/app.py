@@ -2,7 +2,7 @@
 
 from libs.contracts.report import ReportAnswered
 from libs.service import Service
-from services.ingest import forgetting, handlers
+from services.ingest import forgetting, handlers, inbound
 from services.ingest.api import interactions, reports
 from services.ingest.gather import Bounds, Gather
 from services.ingest.settings import Settings
@@ -17,5 +17,7 @@ def create(settings: Settings) -> Service:
     service.serve(reports.router_of(gather), compressed=True)
     service.serve(interactions.router_of(gather, settings.reference_wait_max_ms / 1000), compressed=True)
     service.on(ReportAnswered, handlers.note_answers)
+    if settings.inbound_topics:
+        service.hear_inbound(inbound.inbound_of(gather, settings.inbound_topics))
     service.every(FORGET_EVERY_S, forgetting.forget_outcomes)
     return service

@@ -130,6 +130,15 @@ def judge(reports: Sequence[Report], accepted: set[UUID], known: Mapping[UUID, K
     return verdicts
 
 
+def problem_of(verdict: Verdict, report: Report) -> Problem:
+    """Say why a report is not taken although it is acceptable in itself."""
+    if verdict.kind == "too_many_sources":
+        message = f"{report.source!r} is one source too many for this business; remove or reuse one"
+        return Problem("source", "too_many_sources", message)
+    message = f"this source_ref was sent before with another body; its receipt is {verdict.receipt_id}"
+    return Problem("source_ref", "different_body", message)
+
+
 def status_of(outcome: Outcome | None, received_at: datetime, now: datetime) -> Status:
     """Tell where a report stands. What has no outcome after 90 days was applied: only those are forgotten."""
     if outcome is not None:

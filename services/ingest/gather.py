@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from libs import tracing
@@ -84,15 +85,18 @@ class Gather:
         """
         async with database.transaction(arrival) as tx:
             tx.traces = traces
-            fresh = await self._with_room(tx, arrival, reports)
-            accepted = await store.insert_receipts(tx, arrival, fresh) if fresh else set()
-            others = {report.receipt_id for report in reports} - accepted
-            known = await store.list_known(tx, arrival, others) if others else {}
-            if accepted:
-                await self._emit(tx, arrival, [report for report in fresh if report.receipt_id in accepted])
+            return await self.keep_in(tx, arrival, reports)
+
+    async def keep_in(self, tx: Transaction, arrival: Arrival, reports: Sequence[Report]) -> list[Verdict]:
+        """Keep reports of one business in a transaction that is open already. Raises Unavailable, TooMany."""
+        fresh = await self._with_room(tx, arrival, reports)
+        accepted = await store.insert_receipts(tx, arrival, fresh) if fresh else set()
+        others = {report.receipt_id for report in reports} - accepted
+        known = await store.list_known(tx, arrival, others) if others else {}
+        if accepted:
+            await self._emit(tx, arrival, [report for report in fresh if report.receipt_id in accepted])
         verdicts = domain.judge(reports, accepted, known)
-        for kind, count in Counter(verdict.kind for verdict in verdicts).items():
-            metrics.REPORTS.labels(kind).inc(count)
+        tx.on_commit(partial(_count, verdicts))
         return verdicts
 
     async def sources_with(self, tx: Transaction, arrival: Arrival, named: set[str]) -> frozenset[str]:
@@ -173,6 +177,11 @@ class Gather:
 
 def _traces(batch: Sequence[Ticket]) -> dict[bytes, str]:
     return {ticket.report.key: ticket.trace for ticket in batch if ticket.trace is not None}
+
+
+def _count(verdicts: Sequence[Verdict]) -> None:
+    for kind, count in Counter(verdict.kind for verdict in verdicts).items():
+        metrics.REPORTS.labels(kind).inc(count)
 
 
 def _others(batch: Sequence[Ticket], own: Ticket) -> list[Ticket]:

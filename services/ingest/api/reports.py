@@ -69,7 +69,7 @@ async def report_activities(gather: Gather, request: Request, database: Database
     arrival = Arrival(principal.business_id, now())
     report = domain.accept(arrival, *envelopes.read_request(request.scope["headers"], await request.body()))
     verdict = await gather.keep_one(database, arrival, report)
-    problem = _problem(verdict, report)
+    problem = domain.problem_of(verdict, report)
     if verdict.kind == "different_body":
         raise Conflict(problem.message, problem.code, f"/ingest/receipts/{verdict.receipt_id}")
     if verdict.kind == "too_many_sources":
@@ -162,10 +162,10 @@ async def _read_lines(
 def _result(number: int, report: Report, verdict: Verdict) -> dict[str, Any]:
     answer = {"line": number, "status": verdict.kind, "activity_id": str(verdict.activity_id)}
     if verdict.kind == "too_many_sources":
-        return {"line": number, "status": "rejected", "errors": _shown([_problem(verdict, report)])}
+        return {"line": number, "status": "rejected", "errors": _shown([domain.problem_of(verdict, report)])}
     answer["receipt_id"] = str(verdict.receipt_id)
     if verdict.kind == "different_body":
-        return {**answer, "status": "rejected", "errors": _shown([_problem(verdict, report)])}
+        return {**answer, "status": "rejected", "errors": _shown([domain.problem_of(verdict, report)])}
     return answer
 
 
@@ -177,11 +177,3 @@ def _rejected(number: int, error: Rejected) -> dict[str, Any]:
 
 def _shown(problems: Sequence[Problem]) -> list[dict[str, str]]:
     return [{"field": p.field, "code": p.code, "message": p.message} for p in problems]
-
-
-def _problem(verdict: Verdict, report: Report) -> Problem:
-    if verdict.kind == "too_many_sources":
-        message = f"{report.source!r} is one source too many for this business; remove or reuse one"
-        return Problem("source", "too_many_sources", message)
-    message = f"this source_ref was sent before with another body; its receipt is {verdict.receipt_id}"
-    return Problem("source_ref", "different_body", message)
