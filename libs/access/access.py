@@ -11,6 +11,7 @@ from libs.access.credentials import Credentials, read_credentials
 from libs.access.keys import hash_of, matches, parse_key
 from libs.access.lookup import Lookup, Place
 from libs.access.principal import Principal
+from libs.access.rates import Rates
 from libs.access.scopes import ACT_AS
 from libs.access.store import KeyRow
 from libs.contracts.directory import ApiKey, Business, Member, Role
@@ -35,7 +36,9 @@ class Access:
         *,
         reference_wait_max_ms: int = REFERENCE_WAIT_MAX_MS,
         stale_max_s: float | None = ACCESS_STALE_MAX_S,
+        rates: Rates | None = None,
     ) -> None:
+        self.rates = rates or Rates()
         self._database = database
         self._stale_max_s = stale_max_s
         self._fresh_at = time.monotonic()

@@ -1,6 +1,7 @@
 """What a route demands of its caller. Every route declares it; the process does not start with one that does not."""
 
 import hmac
+import time
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -20,7 +21,9 @@ OPERATOR = "operator"
 def may(scope: str, *, named: bool = False) -> Callable[[Request], Awaitable[Principal]]:
     """Make the dependency that lets callers with `scope` through; its attribute `scope` is the declaration.
 
-    With `named`, X-BUSINESS-ID and X-USER-ID are required. Raises Malformed, Unauthenticated, Forbidden, Unavailable.
+    With `named`, X-BUSINESS-ID and X-USER-ID are required.
+
+    Raises Malformed, Unauthenticated, Forbidden, TooMany, Unavailable.
     """
     if scope not in SCOPES:
         raise ValueError(f"scope {scope!r} is not one of {', '.join(SCOPES)}")
@@ -29,6 +32,9 @@ def may(scope: str, *, named: bool = False) -> Callable[[Request], Awaitable[Pri
         access = cast(Access, request.app.state.access)
         principal = await access.authenticate(request.scope["headers"], named=named)
         request.state.business_id = principal.business_id
+        left = request.state.rate = access.rates.take(principal, time.monotonic())
+        if left.wait_s:
+            raise access.rates.refusal(left)
         require(principal, scope)
         return principal
 

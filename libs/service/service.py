@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 from libs.access import Access
+from libs.access.rates import Rates
 from libs.contracts.event import Event
 from libs.contracts.topics import TOPICS
 from libs.database import Database, Transaction
@@ -136,7 +137,12 @@ class Service:
     def _make_access(self) -> Access:
         settings = self.settings
         stale_max_s = None if self._owns_access else settings.access_stale_max_s
-        return Access(self.database, reference_wait_max_ms=settings.reference_wait_max_ms, stale_max_s=stale_max_s)
+        return Access(
+            self.database,
+            reference_wait_max_ms=settings.reference_wait_max_ms,
+            stale_max_s=stale_max_s,
+            rates=Rates(settings.rate_requests_per_s, settings.rate_burst),
+        )
 
     async def start(self) -> None:
         """Open the database, then hear, relay and loop. Raises Unavailable while the database does not answer."""

@@ -5,6 +5,7 @@ import os
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
+from libs.access.rates import BURST, REQUESTS_PER_S
 from libs.database import Urls
 from libs.messaging.broker import BrokerSettings
 
@@ -27,6 +28,8 @@ class ServiceSettings(BaseSettings):
     routes_connections_max: int = Field(6, ge=1)
     worker_connections_max: int = Field(4, ge=3)
     reference_wait_max_ms: int = Field(2_000, ge=0)
+    rate_requests_per_s: int = Field(REQUESTS_PER_S, ge=1)
+    rate_burst: int = Field(BURST, ge=1)
     access_stale_max_s: int = Field(900, ge=1)
     requests_waiting_max: int = Field(1_000, ge=1)
     bulks_waiting_max: int = Field(16, ge=1)
