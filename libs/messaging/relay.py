@@ -103,6 +103,7 @@ class Relay:
                     try:
                         while not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK_KEY):
                             self._turned_at = time.monotonic()
+                            self._trouble.pop("database", None)  # it answers; another process publishes
                             await asyncio.sleep(POLL_MAX_S)
                         await connection.execute("set synchronous_commit = off")  # a cursor lost is a chunk twice
                         await connection.execute(f"set idle_session_timeout = '{SILENT_S:.0f}s'")
