@@ -118,6 +118,14 @@ def operator_key() -> None:
     output.result.print(generate_key("operator").text)
 
 
+@app.command("secrets")
+def make_secrets(directory: Annotated[Path, typer.Argument(help="made if missing; what is there is kept")]) -> None:
+    """Write new secrets for docker-compose.yml, a file for each; for an installation that is not run by `up`."""
+    from cli import secret_files
+
+    _attempt(lambda: secret_files.write(directory))
+
+
 @app.command(context_settings=PASS_ON)
 def test(
     context: typer.Context,

@@ -1,22 +1,30 @@
 """The knobs that every service has. A field's name is its environment variable; services add their own."""
 
 import os
+from pathlib import Path
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from libs.access.rates import BURST, REQUESTS_PER_S
 from libs.database import Urls
 from libs.messaging.broker import BrokerSettings
 
 
+def secrets_directory() -> Path:
+    """Return where a container finds its secrets: a file for each, named as field or variable, in lower case."""
+    return Path(os.environ.get("SECRETS_DIR", "/run/secrets"))
+
+
 class ServiceSettings(BaseSettings):
-    """What a service needs to know of its surroundings.
+    """What a service needs to know of its surroundings: from the environment, else from a container's secrets.
 
     `DATABASE_URL` names the server; `<SERVICE>_DATABASE_URL` (such as `INGEST_DATABASE_URL`) puts one service's
     database somewhere else. `KAFKA_INSTANCE` is a name that this process alone has among those of its service.
     `OPERATOR_KEY` opens the routes of operators; empty: nobody does.
     """
+
+    model_config = SettingsConfigDict(secrets_dir=secrets_directory() if secrets_directory().is_dir() else None)
 
     operator_key: SecretStr = SecretStr("")
     database_url: SecretStr = SecretStr("")
@@ -42,7 +50,9 @@ class ServiceSettings(BaseSettings):
     def urls(self, package: str) -> Urls:
         """Name the database of a service. Raises ValueError when no address is set."""
         secret = self.database_roles_secret.get_secret_value()
-        own = os.environ.get(f"{package.upper()}_DATABASE_URL")
+        own = os.environ.get(f"{package.upper()}_DATABASE_URL") or _read(
+            secrets_directory() / f"{package}_database_url"
+        )
         if own:
             return Urls(package, own, secret)
         server = self.database_url.get_secret_value()
@@ -59,3 +69,7 @@ class ServiceSettings(BaseSettings):
             instance=self.kafka_instance,
             outbox_backlog_max_bytes=self.outbox_backlog_max_bytes,
         )
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text().strip() if path.is_file() else None
