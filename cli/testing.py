@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from cli import output
+from cli import images, output
 from cli.place import ROOT, Working, read_json
 from libs.embedded import processes
 from libs.embedded.kafka import KafkaServer
@@ -61,7 +61,7 @@ def _servers(containers: bool) -> Iterator[Mapping[str, str]]:
         yield given
         return
     if containers:
-        with _from_images() as found:
+        with images.servers() as found:
             yield {**found, **given}
         return
     _sweep()
@@ -79,17 +79,6 @@ def _servers(containers: bool) -> Iterator[Mapping[str, str]]:
         yield {"TEST_DATABASE_URL": postgres.admin_url, "TEST_KAFKA": kafka.bootstrap_servers, **given}
     finally:
         _throw_away(directory)
-
-
-@contextmanager
-def _from_images() -> Iterator[Mapping[str, str]]:
-    """Start public images through the Docker engine."""
-    from testcontainers.community.kafka import KafkaContainer
-    from testcontainers.community.postgres import PostgresContainer
-
-    output.say("starting postgres and kafka from public images")
-    with PostgresContainer("postgres:15", driver=None) as postgres, KafkaContainer("apache/kafka:4.1.1") as kafka:
-        yield {"TEST_DATABASE_URL": postgres.get_connection_url(), "TEST_KAFKA": kafka.get_bootstrap_server()}
 
 
 def _sweep() -> None:

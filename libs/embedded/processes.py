@@ -235,22 +235,25 @@ def is_free(port: int) -> bool:
     return True
 
 
-def choose_ports(path: Path, count: int) -> list[int]:
-    """Return the ports kept in `path` when all are free, else new ones, which are kept.
+def find_free_port() -> int:
+    """Return a free port below the range the kernel gives to outgoing connections: it is still free next time."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        if is_free(port):
+            return port
 
-    Chosen below the range the kernel gives to outgoing connections, so that they are still free next time.
-    """
+
+def choose_ports(path: Path, count: int) -> list[int]:
+    """Return the ports kept in `path` when all are free, else new ones, which are kept."""
     with suppress(FileNotFoundError, ValueError):
         kept = [int(word) for word in path.read_text().split()]
         if len(kept) == count and all(is_free(port) for port in kept):
             return kept
-    chosen: list[int] = []
+    chosen: set[int] = set()
     while len(chosen) < count:
-        port = 20_000 + secrets.randbelow(12_000)
-        if port not in chosen and is_free(port):
-            chosen.append(port)
-    path.write_text(" ".join(map(str, chosen)) + "\n")
-    return chosen
+        chosen.add(find_free_port())
+    path.write_text(" ".join(map(str, sorted(chosen))) + "\n")
+    return sorted(chosen)
 
 
 @contextmanager
