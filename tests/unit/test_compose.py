@@ -32,7 +32,7 @@ def test_container_is_limited_looked_after_and_without_capabilities(name: str) -
 def test_a_secret_is_given_to_those_who_need_it_alone() -> None:
     given = {name: set(container.get("secrets", ())) for name, container in CONTAINERS.items()}
     assert [name for name in given if "database_url" in given[name]] == ["prepare"]
-    assert [name for name in given if "operator_key" in given[name]] == ["directory"]
+    assert {name for name in given if "operator_key" in given[name]} == set(NAMES)
     assert [name for name in given if "webhook_master_key" in given[name]] == ["webhook-dispatcher"]
     assert [name for name in given if "postgres_password" in given[name]] == ["postgres"]
     assert given["gateway"] == set()
