@@ -5,17 +5,20 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from libs.service import logs
 from tests.faults import results
+from tests.faults.catching import Caught, catch
 from tests.faults.installation import installed
 from tests.faults.named import FAULTS
 from tests.faults.plan import Manner, run_round, write_failure
+from tests.faults.planted import PLANTED
 from tests.faults.results import Summary
 from tests.faults.soak import Order, Soak
 
@@ -25,6 +28,7 @@ Write = Annotated[bool, typer.Option("--write", help="add a row to bench/FAULTS.
 Apart = Annotated[bool, typer.Option("--apart/--together", help="a process per service, or one for all")]
 Kept = Annotated[Path | None, typer.Option(help="where what is found is kept; a new directory under /tmp")]
 RATE = 45.0
+Outcome = TypeVar("Outcome")
 
 
 @app.command("list")
@@ -92,10 +96,41 @@ def soak(
     _end(_ending_in_order(Soak(Order(seconds, seed, rate, directory, apart)).run()), write)
 
 
-def _ending_in_order(work: Coroutine[Any, Any, Summary]) -> Summary:
+@app.command()
+def planted(
+    names: Annotated[list[str] | None, typer.Argument(help="bugs; all of them if none is named")] = None,
+    seed: Seed = 1,
+    write: Write = False,
+) -> None:
+    """Start the services with one bug after the other and see the checker catch each; takes about 12 minutes."""
+    chosen = names or list(PLANTED)
+    began = time.monotonic()
+
+    async def all_of_it() -> list[Caught]:
+        directory = Path(tempfile.mkdtemp(prefix="activities-planted-"))
+        try:
+            async with installed(directory) as installation:
+                return await catch(installation, chosen, seed, typer.echo)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    found = _ending_in_order(all_of_it())
+    right = [each for each in found if each.right]
+    caught = sum(bool(each.expected) for each in right)
+    seconds = time.monotonic() - began
+    typer.echo(
+        f"{caught} of {len(chosen)} planted bugs caught, {len(right) - caught} of {len(found) - len(chosen)} runs "
+        f"without a bug green, {seconds:.0f} s"
+    )
+    if write:
+        results.write_planted(caught, len(chosen), seed, seconds)
+    sys.exit(0 if len(right) == len(found) else 1)
+
+
+def _ending_in_order(work: Coroutine[Any, Any, Outcome]) -> Outcome:
     """Run it; SIGTERM ends it as Ctrl-C does, so that no server is left behind."""
 
-    async def run_it() -> Summary:
+    async def run_it() -> Outcome:
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

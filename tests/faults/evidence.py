@@ -27,8 +27,6 @@ from tests.faults.receivers import Delivery
 
 POISON = "fault_poison"
 """The header by which injected poison is told from what the product made itself."""
-DRAIN_S = 120.0
-SETTLED_S = 90.0
 ACTIVITY_TOPICS = ("activity.created", "activity.completed", "activity.changed", "activity.appended")
 
 
@@ -83,22 +81,22 @@ class Case:
 
 
 async def collect(
-    installation: Installation, tenants: Sequence[Tenant], told: Mapping[str, Told], mark: "Mark"
+    installation: Installation, tenants: Sequence[Tenant], told: Mapping[str, Told], mark: "Mark", within_s: float
 ) -> list[Case]:
     """Drain, then read everything about these businesses. Raises Stuck, Unavailable."""
     with surroundings(installation.direct):
         settings = ServiceSettings()
         async with open_stores(settings) as stores:
-            await drain(stores, groups(), settings.broker(), lambda left: None, DRAIN_S)
-            await _until_told(stores, tenants)
+            await drain(stores, groups(), settings.broker(), lambda left: None, within_s)
+            await _until_told(stores, tenants, within_s)
             published = await _published(settings.broker(), tenants, mark)
             return [await _case(installation, stores, tenant, told, (published, mark)) for tenant in tenants]
 
 
-async def _until_told(stores: Any, tenants: Sequence[Tenant]) -> None:
+async def _until_told(stores: Any, tenants: Sequence[Tenant], within_s: float) -> None:
     """Wait until no delivery of these businesses is pending."""
     ids = [UUID(tenant.business.id) for tenant in tenants]
-    for _ in range(int(SETTLED_S / 0.25)):
+    for _ in range(int(within_s / 0.25)):
         rows = await pages.rows_of(
             stores["webhook_dispatcher"],
             "select count(*) from delivery where business_id = any ($1) and status = 'pending'",

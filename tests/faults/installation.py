@@ -95,6 +95,7 @@ class Installation:
         self.sink = Receivers()
         self.sink_proxy = Proxy(lambda: self.sink.port)
         self.processes: dict[str, Process] = {}
+        self.doing = ""
         self.counts = {"kills": 0, "interruptions": 0, "broker": 0}
         self._extra = {**SETTINGS, **(extra or {})}
         self._session: aiohttp.ClientSession | None = None

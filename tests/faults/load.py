@@ -161,8 +161,6 @@ class Tenant:
             text = f"{self.canary} {REFUSED} {ref}"
             wrong = {"source": report["source"], "source_ref": ref, "action": "log", "type": "no such type!\x00"}
             await self.send({**wrong, "activity_ref": ref, "summary": text}, expect=422)
-        elif draw > 0.94 and self.strangers:
-            await self._look_at_strangers()
 
     async def send(self, report: Report, expect: int | None = None) -> Answered:
         """Send one report until there is an answer."""
@@ -222,8 +220,10 @@ class Tenant:
             end,
         )
 
-    async def _look_at_strangers(self) -> None:
+    async def look_at_strangers(self) -> None:
         """Ask for another business's activity: it must answer as if there were none."""
+        if not self.strangers:
+            return
         stranger = self.chance.choice(self.strangers)
         answer = await self.call("GET", f"/api/activities/logged/{stranger}")
         if answer.outcome == "ok":

@@ -12,7 +12,7 @@ import orjson
 from libs.errors import ActivitiesError
 from tests.faults import history
 from tests.faults.checker import judge
-from tests.faults.evidence import Mark, collect, make_mark
+from tests.faults.evidence import collect, make_mark
 from tests.faults.history import History
 from tests.faults.installation import Installation
 from tests.faults.load import Tenant
@@ -26,7 +26,10 @@ SETTLE_S = 1.0
 
 @dataclass(frozen=True)
 class Manner:
-    """How a round is run: businesses, their reports a second each, activities to reach, how long to stay at least."""
+    """How a round is run: businesses, their reports a second each, activities to reach, how long to stay at least.
+
+    `patience_s`: how long everything may take to be well again; less where a bug keeps it from ever being so.
+    """
 
     tenants: int = 2
     rate: float = 30.0
@@ -34,6 +37,7 @@ class Manner:
     activities_min: int = 0
     seconds_min: float = 4.0
     long: bool = False
+    patience_s: float = WHOLE_MAX_S
 
 
 @dataclass
@@ -68,18 +72,18 @@ async def run_round(installation: Installation, faults: Sequence[str], seed: int
     installation.sink.forget()
     tenants = [Tenant(installation, each, log, seed) for each in await installation.make_businesses(manner.tenants)]
     await _introduce(installation, tenants, manner)
-    rig = Rig(installation, tenants, random.Random(seed), mark, long=manner.long)
+    rig = Rig(installation, tenants, random.Random(seed), mark, long=manner.long, patience_s=manner.patience_s)
     try:
         await _under_load(rig, [FAULTS[name] for name in faults], done, manner)
         await installation.heal()
         for tenant in tenants:
             await tenant.finish()
-        await installation.until_healthy()
+        await installation.until_healthy(manner.patience_s)
     except (AssertionError, ActivitiesError, TimeoutError, OSError) as error:
         done.breaks("I11", f"{type(error).__name__}: {error}")
         await installation.heal()
     log.close()
-    await _check(installation, tenants, mark, done)
+    await _check(rig, done)
     done.acknowledged = sum(len(tenant.acknowledged) for tenant in tenants)
     done.operations = log.counts
     done.counts = {name: installation.counts[name] - before[name] for name in before}
@@ -105,9 +109,9 @@ async def _under_load(rig: Rig, faults: Sequence[Fault], done: Round, manner: Ma
             group.create_task(tenant.run())
         try:
             await asyncio.sleep(SETTLE_S)
+            await rig.tenants[0].delete_endpoint(short_lived, "gone")
             for fault in faults:
                 await _suffer(rig, fault, done)
-            await rig.tenants[0].delete_endpoint(short_lived, "gone")
             while time.monotonic() - began < manner.seconds_min or _acknowledged(rig) < manner.activities_min:
                 await asyncio.sleep(0.1)
         finally:
@@ -117,6 +121,7 @@ async def _under_load(rig: Rig, faults: Sequence[Fault], done: Round, manner: Ma
 
 async def _suffer(rig: Rig, fault: Fault, done: Round) -> None:
     """Let one fault happen, and measure how long recovery takes."""
+    rig.installation.doing = fault.name
     try:
         await fault.happen(rig)
     except NotRun as reason:
@@ -157,22 +162,22 @@ async def _until_whole(rig: Rig, since: float) -> float:
         f"/api/reports/rows?from=2026-01-01&to=2026-01-02&{wanted}",
     ):
         while (await tenant.call("GET", path, prefer="wait=1")).status != 200:
-            assert time.monotonic() - since < WHOLE_MAX_S, f"{path} does not show the probe"
+            assert time.monotonic() - since < rig.patience_s, f"{path} does not show the probe"
             await asyncio.sleep(0.1)
     while not any(each.activity_id == activity_id for each in rig.installation.sink.deliveries.values()):
-        assert time.monotonic() - since < WHOLE_MAX_S, "the webhook of the probe has not come"
+        assert time.monotonic() - since < rig.patience_s, "the webhook of the probe has not come"
         await asyncio.sleep(0.05)
     while problems := await rig.installation.problems():
-        assert time.monotonic() - since < WHOLE_MAX_S, f"not healthy: {problems}"
+        assert time.monotonic() - since < rig.patience_s, f"not healthy: {problems}"
         await asyncio.sleep(0.1)
     return time.monotonic() - since
 
 
-async def _check(installation: Installation, tenants: Sequence[Tenant], mark: Mark, done: Round) -> None:
+async def _check(rig: Rig, done: Round) -> None:
     assert done.history is not None
     told = await asyncio.to_thread(lambda path: history.gather(history.read(path)), done.history)
     try:
-        cases = await collect(installation, tenants, told, mark)
+        cases = await collect(rig.installation, rig.tenants, told, rig.mark, rig.patience_s)
     except (ActivitiesError, OSError, TimeoutError) as error:
         done.breaks("I8", f"not drained: {error}")
         return

@@ -137,5 +137,6 @@ async def live(tenant: "Tenant", number: int) -> None:
             if person.version:
                 await person.add()
                 tenant.shown.append(person.activity_id)
+                await tenant.look_at_strangers()
             return
         await person.step(action)

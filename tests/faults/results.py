@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.faults.plan import Round
 from tests.support.system import ROOT
 
+PLANTED_LINE = "Planted bugs:"
 PATH = ROOT / "bench" / "FAULTS.md"
 COLUMNS = (
     "when", "what", "seed", "seconds", "acknowledged", "kills", "PostgreSQL", "Kafka", "lost", "doubled", "forbidden",
@@ -111,3 +112,13 @@ def write(row: str, path: Path = PATH) -> None:
     last = max(number for number, line in enumerate(lines) if line.startswith("|"))
     lines.insert(last + 1, row)
     path.write_text("".join(lines))
+
+
+def write_planted(caught: int, count: int, seed: int, seconds: float, path: Path = PATH) -> None:
+    """Write the line about planted bugs in place of the one before."""
+    text = path.read_text() if path.exists() else HEAD
+    kept = [line for line in text.splitlines(keepends=True) if not line.startswith(PLANTED_LINE)]
+    line = f"{PLANTED_LINE} {caught} of {count} caught, seed {seed}, {seconds:.0f} s, {datetime.now(UTC):%Y-%m-%d}.\n"
+    path.write_text(
+        "".join(kept).rstrip("\n") + f"\n\n{line}" if not kept or kept[-1].strip() else "".join(kept) + line
+    )

@@ -29,6 +29,7 @@ class Rig:
     chance: random.Random
     mark: Mark
     long: bool = False
+    patience_s: float = 120.0
     numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     def any_process(self) -> Process:

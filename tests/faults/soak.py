@@ -55,7 +55,7 @@ class Soak:
         self._decks = {group: _deck(group, order.seed) for group in IN_A_ROUND}
         self._current = ""
         self._long_due = order.seconds >= LONG_FROM_S
-        self._installations = 0
+        self._installation: Installation | None = None
 
     @property
     def left_s(self) -> float:
@@ -79,7 +79,7 @@ class Soak:
         place = self.order.directory / f"installation-{number}"
         try:
             async with installed(place, apart=self.order.apart) as installation:
-                self._installations += 1
+                self._installation = installation
                 await self._rounds(installation)
                 await self._compare_all(installation)
         except Exception:  # noqa: BLE001 - a long run goes on whatever happens
@@ -139,18 +139,19 @@ class Soak:
     async def _tell(self) -> None:
         while True:
             await asyncio.sleep(PROGRESS_S)
-            s = self.summary
+            done, running = self.summary, self._installation
+            now = running.counts if running is not None else {}
             _say(
-                f"{self.order.seconds - self.left_s:6.0f} s: {s.rounds} rounds, {s.acknowledged} acknowledged, "
-                f"kills {s.counts.get('kills', 0)}, PostgreSQL {s.counts.get('interruptions', 0)}, "
-                f"Kafka {s.counts.get('broker', 0)}, broken {len(s.broken)}; {self._current}"
+                f"{self.order.seconds - self.left_s:6.0f} s: {done.rounds} rounds, {done.acknowledged} acknowledged, "
+                f"{', '.join(f'{name} {count}' for name, count in now.items())}, broken {len(done.broken)}; "
+                f"{running.doing if running is not None else 'starting'} in {self._current}"
             )
 
 
 def _deck(group: str, seed: int) -> Iterator[str]:
     """Deal the faults of a group, all of them before any comes again."""
     module = f"tests.faults.named.{group}"
-    names = [each.name for each in FAULTS.values() if each.happen.__module__ == module and each.needs != "alone"]
+    names = [each.name for each in FAULTS.values() if each.happen.__module__ == module and not each.needs]
     chance = random.Random(f"{group}{seed}")
     while True:
         yield from chance.sample(names, k=len(names))

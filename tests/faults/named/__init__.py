@@ -1,7 +1,7 @@
 """The faults by name. A fault happens and heals what only it can; the plan heals the rest and measures recovery.
 
-`needs` says what it takes besides: "" goes into any round, "apart" needs a process per service, "alone" an installation
-that nothing else uses (it is damaged for good, or made specially).
+`needs` says what it takes besides: "" goes into any round, "long" takes minutes, "alone" needs an installation with a
+process per service that nothing uses afterwards.
 """
 
 from collections.abc import Awaitable, Callable

@@ -32,6 +32,23 @@ async def kill_anywhere(rig: Rig) -> None:
     await rig.crash(place.partition(".")[0], armed)
 
 
+@fault("kill-everywhere", "at each of the 39 failpoints in turn the process is killed; takes minutes", "long")
+async def kill_everywhere(rig: Rig) -> None:
+    for place in PLACES:
+        for when in ("before", "after", "reported"):
+            await rig.crash(place.partition(".")[0], f"{place}.{when}=kill@{rig.chance.randrange(1, 6)}")
+
+
+@fault("not-done", "commits, publishes, acknowledgements and sends fail before they are done")
+async def not_done(rig: Rig) -> None:
+    armed = ",".join(f"{place}.before=error@{rig.chance.randrange(1, 8)}" for place in PLACES)
+    for process in rig.installation.processes.values():
+        await process.kill()
+        rig.installation.counts["kills"] += 1
+        await process.start(armed)
+    await asyncio.sleep(4)
+
+
 @fault("kill-before-offset", "a consumer is killed between its commit and Kafka's offset")
 async def kill_before_offset(rig: Rig) -> None:
     package = rig.chance.choice(("lifecycle", "timeline_projector", "reporting", "webhook_dispatcher"))

@@ -1,0 +1,67 @@
+"""The fault suite's part of every change: a seeded plan of faults under load, and a handful of planted bugs.
+
+`./activities test --faults` kills at every failpoint besides; `./activities faults` does all the rest by name.
+"""
+
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.catching import catch
+from tests.faults.installation import Installation, installed
+from tests.faults.named import FAULTS
+from tests.faults.plan import Manner, run_round
+from tests.faults.planted import PLANTED
+
+SEED = 20260504
+KILLS, INTERRUPTIONS, ACTIVITIES = 20, 5, 5_000
+PLANTED_CHECKED = 4
+PLAN = (
+    "kill-anywhere", "postgres-killed", "kill-before-offset", "commit-often-reported-failed", "kill-after-2xx",
+    "poison", "kill-anywhere", "postgres-cut", "kill-before-offset", "2xx-lost", "kill-anywhere", "same-name",
+    "postgres-half-open", "kill-after-2xx", "kafka-cut", "kill-anywhere", "backends-ended", "kafka-away",
+    "kill-anywhere", "postgres-killed", "clients-cut", "kill-before-offset",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
+    directory: Path = tmp_path_factory.mktemp("faults")
+    for passed in (directory.parent, directory.parent.parent):  # the servers run as an account of their own
+        passed.chmod(0o755)
+    async with installed(directory / "installation") as running:
+        yield running
+
+
+@pytest.mark.timeout(900)
+async def test_nothing_is_lost_doubled_or_forbidden_under_a_plan_of_faults(installation: Installation) -> None:
+    manner = Manner(tenants=2, rate=60, bulk_share=2.0, activities_min=ACTIVITIES)
+    done = await run_round(installation, PLAN, SEED, manner)
+    assert done.broken == {}
+    assert done.not_run == {}
+    assert done.acknowledged >= ACTIVITIES
+    assert done.counts["kills"] >= KILLS
+    assert done.counts["interruptions"] >= INTERRUPTIONS
+
+
+@pytest.mark.timeout(600)
+async def test_planted_bugs_are_caught(installation: Installation) -> None:
+    """A few drawn by seed; `./activities faults planted` does all of them."""
+    quick = [name for name, bug in PLANTED.items() if not bug.during]
+    names = random.Random(SEED).sample(quick, PLANTED_CHECKED)
+    found = await catch(installation, names, SEED, print)
+    assert [each.line() for each in found if not each.right] == []
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1_800)
+async def test_every_kill_loses_nothing_and_doubles_nothing(installation: Installation) -> None:
+    done = await run_round(installation, ["kill-everywhere"], SEED + 1, Manner(tenants=2, rate=60))
+    assert done.broken == {}
+
+
+def test_every_fault_has_a_name_and_a_meaning() -> None:
+    assert set(PLAN) <= set(FAULTS)
+    assert len({fault.meaning for fault in FAULTS.values()}) == len(FAULTS)
