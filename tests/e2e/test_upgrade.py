@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.test_kills import RETRIES, judge
+from tests.support.judging import RETRIES, judge
 from tests.support.load import Upstream
 from tests.support.sink import Sink
 from tests.support.system import ROOT, Business, Servers, System, eventually
