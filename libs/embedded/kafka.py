@@ -62,13 +62,17 @@ broker.heartbeat.interval.ms=250
 
 
 class KafkaServer:
-    """A Kafka broker that owns `directory`; its program is in the cache, shared by all directories."""
+    """A Kafka broker that owns `directory`; its program is in the cache, shared by all directories.
 
-    def __init__(self, directory: Path, cache: Path | None = None) -> None:
+    `more` are lines for its properties.
+    """
+
+    def __init__(self, directory: Path, cache: Path | None = None, more: str = "") -> None:
         self.directory = directory.absolute()
         self.log_path = self.directory / "kafka.log"
         self._home = self.directory / "home"
         self._cache = cache or packages.cache_directory()
+        self._more = more
         self._account = processes.server_account()
 
     def __enter__(self) -> Self:
@@ -160,7 +164,7 @@ class KafkaServer:
     def _write_properties(self) -> Path:
         broker, controller = processes.choose_ports(self.directory / "ports", 2)
         path = self.directory / "server.properties"
-        path.write_text(_PROPERTIES.format(broker=broker, controller=controller, data=self._home / "logs"))
+        path.write_text(_PROPERTIES.format(broker=broker, controller=controller, data=self._home / "logs") + self._more)
         path.chmod(0o644)
         return path
 

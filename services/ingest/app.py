@@ -1,13 +1,15 @@
 """Wiring of ingest: what it serves, hears and does by itself."""
 
+from libs.contracts.directory import Record
 from libs.contracts.report import ReportAnswered
 from libs.service import Service
-from services.ingest import forgetting, handlers, inbound
+from services.ingest import erasing, forgetting, handlers, inbound
 from services.ingest.api import interactions, reports
 from services.ingest.gather import Bounds, Gather
 from services.ingest.settings import Settings
 
 FORGET_EVERY_S = 3_600.0
+ERASING_S = 1.0
 
 
 def create(settings: Settings) -> Service:
@@ -19,5 +21,7 @@ def create(settings: Settings) -> Service:
     service.on(ReportAnswered, handlers.note_answers)
     if settings.inbound_topics:
         service.hear_inbound(inbound.inbound_of(gather, settings.inbound_topics))
+    service.on(Record, handlers.note_erasures, latest=True)
+    service.every(ERASING_S, erasing.go_on)
     service.every(FORGET_EVERY_S, forgetting.forget_outcomes)
     return service

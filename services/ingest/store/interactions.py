@@ -17,6 +17,11 @@ _encode = msgspec.json.Encoder().encode
 _links = msgspec.json.Decoder(list[LinkShape])  # type: ignore[valid-type]
 _transfers = msgspec.json.Decoder(list[Transfer])  # type: ignore[valid-type]
 
+_SELECT = """
+        select business_id, interaction_id, version, source, source_ref, channel, queue, agent_id, agent, direction,
+               address, opened_at, answered_at, closed_at, recorded_at, erased_at, disposition, links, transfers,
+               first_message, messages_count from interaction"""
+
 
 async def insert_interaction(tx: Transaction, conversation: Conversation) -> bool:
     """Insert an interaction with its messages and records; tell whether it is new. Three statements."""
@@ -71,15 +76,24 @@ async def get_hash(tx: Transaction, business_id: UUID, interaction_id: UUID) -> 
 async def lock_page(tx: Transaction, after: Key, limit: int) -> list[interaction.Interaction]:
     """Lock and list the next interactions in order of (business, id), so that no newer version leaves before them."""
     rows = await tx.fetch(
-        """
-        select business_id, interaction_id, version, source, source_ref, channel, queue, agent_id, agent, direction,
-               address, opened_at, answered_at, closed_at, recorded_at, erased_at, disposition, links, transfers,
-               first_message, messages_count
-          from interaction where (business_id, interaction_id) > ($1, $2)
+        f"""
+        {_SELECT} where (business_id, interaction_id) > ($1, $2)
          order by business_id, interaction_id limit $3 for share
         """,
         *after, limit,
     )  # fmt: skip
+    return [_head_of(dict(row)) for row in rows]
+
+
+async def list_interactions(
+    tx: Transaction, business_id: UUID, interaction_ids: Sequence[UUID]
+) -> list[interaction.Interaction]:
+    """List interactions of a business in order of their ids."""
+    rows = await tx.fetch(
+        f"{_SELECT} where business_id = $1 and interaction_id = any($2::uuid[]) order by interaction_id",
+        business_id,
+        list(interaction_ids),
+    )
     return [_head_of(dict(row)) for row in rows]
 
 

@@ -1,0 +1,43 @@
+"""Blanks the conversations of records whose person was erased, and tells of each."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+
+from libs.database import Database, Transaction
+from libs.messaging.outbox import append
+from libs.service.clock import now
+from services.ingest import closing
+from services.ingest.store import erasures, interactions
+from services.ingest.store.erasures import Erasure
+
+SLICE = 25
+"""Conversations blanked in one transaction: each may have 10,000 messages."""
+
+log = structlog.get_logger("ingest")
+
+
+async def go_on(database: Database) -> None:
+    """Do what there is to erase, slice by slice; after a crash it goes on where it was."""
+    while True:
+        async with database.work() as tx:
+            erasure = await erasures.lock_next(tx)
+            if erasure is None:
+                return
+            finished = await _erase_slice(tx, erasure, now())
+        if finished:
+            log.info("record erased", business_id=str(erasure.business_id), record_id=str(erasure.record_id))
+
+
+async def _erase_slice(tx: Transaction, erasure: Erasure, at: datetime) -> bool:
+    page = await erasures.page_interactions(tx, erasure, SLICE)
+    if page:
+        await erasures.blank_interactions(tx, erasure, page, at)
+        heads = await interactions.list_interactions(tx, erasure.business_id, page)
+        messages = await interactions.list_messages(tx, heads)
+        await append(tx, [closing.event_of(head, messages[head.business_id, head.interaction_id]) for head in heads])
+        erasure = replace(erasure, after_interaction_id=page[-1])
+    finished = len(page) < SLICE
+    await erasures.save_progress(tx, erasure, at if finished else None)
+    return finished

@@ -1,0 +1,91 @@
+"""Records whose person is being erased, and the blanking of the conversations they were in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from libs.contracts.directory import Record
+from libs.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A record being erased: its conversations up to `after_interaction_id` are blank."""
+
+    business_id: UUID
+    record_id: UUID
+    after_interaction_id: UUID
+
+
+async def insert_erasures(tx: Transaction, records: Sequence[Record]) -> None:
+    """Note records to be erased; those known are done or being done."""
+    await tx.execute(
+        """
+        insert into erasure (business_id, record_id, erased_at)
+        select * from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) order by 1, 2 on conflict do nothing
+        """,
+        [record.business_id for record in records],
+        [record.id for record in records],
+        [record.erased_at for record in records],
+    )
+
+
+async def lock_next(tx: Transaction) -> Erasure | None:
+    """Lock the oldest erasure that is not finished and that nobody else works on."""
+    row = await tx.find(
+        """
+        select business_id, record_id, after_interaction_id from erasure
+        where finished_at is null order by erased_at, business_id, record_id limit 1 for update skip locked
+        """
+    )
+    return None if row is None else Erasure(*row)
+
+
+async def save_progress(tx: Transaction, erasure: Erasure, finished_at: datetime | None) -> None:
+    """Note how far a locked erasure has come."""
+    await tx.execute(
+        "update erasure set after_interaction_id = $3, finished_at = $4 where business_id = $1 and record_id = $2",
+        erasure.business_id,
+        erasure.record_id,
+        erasure.after_interaction_id,
+        finished_at,
+    )
+
+
+async def page_interactions(tx: Transaction, erasure: Erasure, limit: int) -> list[UUID]:
+    """Name the next conversations that the record was in, in the order of their ids."""
+    rows = await tx.fetch(
+        """
+        select interaction_id from interaction_record
+        where business_id = $1 and record_id = $2 and interaction_id > $3 order by interaction_id limit $4
+        """,
+        erasure.business_id, erasure.record_id, erasure.after_interaction_id, limit,
+    )  # fmt: skip
+    return [row[0] for row in rows]
+
+
+async def blank_interactions(tx: Transaction, erasure: Erasure, interaction_ids: Sequence[UUID], at: datetime) -> None:
+    """Take addresses, names, texts and the source's own ids away, as the conversation's next version.
+
+    Times, counts, direction, queues, members and links stay; of the record's links the external ref goes.
+    """
+    await tx.execute(
+        """
+        update interaction set version = version + 1, recorded_at = $4, erased_at = $4, address = null, agent = null,
+            disposition = null, first_message = null, source_ref = interaction_id::text,
+            links = coalesce((
+                select jsonb_agg(case link ->> 'record_id' when $3::text then jsonb_set(link, '{external_ref}', 'null')
+                                 else link end order by place)
+                from jsonb_array_elements(links) with ordinality as l (link, place)), '[]')
+        where business_id = $1 and interaction_id = any($2::uuid[])
+        """,
+        erasure.business_id, list(interaction_ids), str(erasure.record_id), at,
+    )  # fmt: skip
+    await tx.execute(
+        """
+        update message set id = position::text, author = null, text = '', media_url = null, template = null
+        where business_id = $1 and interaction_id = any($2::uuid[])
+        """,
+        erasure.business_id, list(interaction_ids),
+    )  # fmt: skip
