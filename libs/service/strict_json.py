@@ -13,6 +13,8 @@ from libs.errors import Malformed
 
 DEPTH_MAX = 32
 INTEGER_MAX = 2**53 - 1
+DIGITS_MAX = 18
+"""Longer ones may not fit into 64 bits, and are read as floats without a word."""
 
 
 def read_json(text: bytes) -> Any:
@@ -22,12 +24,14 @@ def read_json(text: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         raise Malformed(f"the body is not valid JSON: {error}") from None
     if orjson.dumps(value) != text:
-        _refuse_double_keys(text)
+        _refuse_what_was_lost(text)
     _refuse_extremes(value, 1)
     return value
 
 
-def _refuse_double_keys(text: bytes) -> None:
+def _refuse_what_was_lost(text: bytes) -> None:
+    """Read again what was not written canonically: a key that stood twice, an integer that was read as a float."""
+
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
@@ -36,8 +40,13 @@ def _refuse_double_keys(text: bytes) -> None:
             raise Malformed(f"the key {double[:100]!r} stands twice in one object")
         return found
 
+    def bounded(digits: str) -> int:
+        if len(digits) > DIGITS_MAX:
+            raise Malformed(f"the integer {digits[:20]}… is outside ±{INTEGER_MAX}; send it as a string")
+        return int(digits)
+
     try:
-        json.loads(text, object_pairs_hook=once)
+        json.loads(text, object_pairs_hook=once, parse_int=bounded)
     except RecursionError:
         raise Malformed(f"the body is nested deeper than {DEPTH_MAX} levels") from None
 
