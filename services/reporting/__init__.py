@@ -1,7 +1,7 @@
-"""Reporting: how many activities there were, by time and by what they are.
+"""Reporting: how many activities and conversations there were, by time and by what they are.
 
-Owns    fact, rollup
+Owns    fact, interaction_fact, rollup
 Serves  /api/reports
-Hears   activity.created, .completed, .changed, .appended, access
+Hears   activity.created, .completed, .changed, .appended, interaction.closed, access
 Emits   nothing
 """

@@ -15,10 +15,10 @@ from libs.service.clock import now
 from libs.service.cursors import decode_cursor, encode_cursor
 from libs.service.freshness import Wanted, not_yet, read_wanted
 from libs.service.http import DatabaseDep
-from services.reporting import store
 from services.reporting.domain.buckets import Bucket, bounds_of, buckets_of
 from services.reporting.queries import DIMENSIONS, RangeQuery, RowsQuery, VolumeQuery, zone_of
-from services.reporting.store import Selection
+from services.reporting.store import volume
+from services.reporting.store.volume import Selection
 
 CELLS_MAX = 20_000
 
@@ -31,11 +31,12 @@ router = APIRouter()
 async def show_volume(
     query: Annotated[VolumeQuery, Query()], wanted: Freshness, database: DatabaseDep, principal: Reader
 ) -> Response:
-    """Count activities by day, week or month and by what they are; cells that count nothing are left out.
+    """Count activities and conversations by day, week or month and by what they are; cells without any are left out.
 
-    Retracted and deleted ones are not counted. `rows` leads to the activities that a cell counts.
+    Retracted and deleted ones are not counted; a conversation that became an activity is counted once, as that
+    activity, else at its beginning as one logged. `rows` leads to what a cell counts.
     """
-    waiting = await not_yet(database, principal, wanted, store.find_versions)
+    waiting = await not_yet(database, principal, wanted, volume.find_versions)
     if waiting is not None:
         return waiting
     moment, zone = now(), query.zone or principal.zone
@@ -43,7 +44,7 @@ async def show_volume(
     chosen = _selection(query, principal, moment, buckets)
     bounds = bounds_of(buckets, zone_of(zone))
     async with database.transaction(principal) as tx:
-        rows = await store.sum_volume(tx, chosen, bounds, query.group_by, CELLS_MAX + 1)
+        rows = await volume.sum_volume(tx, chosen, bounds, query.group_by, CELLS_MAX + 1)
     if len(rows) > CELLS_MAX:
         message = f"gives more than {CELLS_MAX} cells; ask for fewer columns, fewer days or a coarser granularity"
         raise Rejected(f"group_by {message}", [Problem("group_by", "too_many_cells", message)])
@@ -57,22 +58,22 @@ async def show_volume(
 async def list_rows(
     query: Annotated[RowsQuery, Query()], wanted: Freshness, database: DatabaseDep, principal: Reader
 ) -> Response:
-    """List the activities behind a number, newest first by `at`, then id; `count` is how many there are in all.
+    """List the activities and conversations behind a number, newest first by `at`, then id.
 
-    An empty value, such as `direction=`, asks for those that have none.
+    `count` is how many there are in all. An empty value, such as `direction=`, asks for those that have none.
     """
-    waiting = await not_yet(database, principal, wanted, store.find_versions)
+    waiting = await not_yet(database, principal, wanted, volume.find_versions)
     if waiting is not None:
         return waiting
     chosen = _selection(query, principal, query.as_of or now(), buckets_of(query.first, query.last, "month"))
     after = _read_cursor(principal, query)
     async with database.transaction(principal) as tx:
-        count = await store.count_facts(tx, chosen)
-        rows = await store.list_facts(tx, chosen, after, query.limit + 1)
+        count = await volume.count_counted(tx, chosen)
+        rows = await volume.list_counted(tx, chosen, after, query.limit + 1)
     shown = rows[: query.limit]
     following = None
     if len(rows) > query.limit:
-        last = [instant_text(shown[-1]["at"]), str(shown[-1]["activity_id"])]
+        last = [instant_text(shown[-1]["at"]), str(shown[-1]["id"])]
         following = encode_cursor(principal, query.filter_text(), last)
     return json_answer({"count": count, "results": [_line(row) for row in shown], "next": following})
 
@@ -95,7 +96,14 @@ def _cell(row: Any, bucket: Bucket, group_by: list[str], common: dict[str, str])
 
 def _line(row: Any) -> dict[str, Any]:
     values = {name: row[name] or None for name in DIMENSIONS}
-    return {"activity_id": str(row["activity_id"]), "version": row["version"], "at": row["at"], **values}
+    return {
+        "kind": row["kind"],
+        "activity_id": row["id"] if row["kind"] == "activity" else None,
+        "interaction_id": row["interaction_id"],
+        "version": row["version"],
+        "at": row["at"],
+        **values,
+    }
 
 
 def _read_cursor(principal: Principal, query: RowsQuery) -> tuple[datetime, UUID] | None:

@@ -1,6 +1,7 @@
 """Wiring of reporting: what it serves and hears."""
 
 from libs.contracts.activity import ActivityEvent
+from libs.contracts.interaction import InteractionClosed
 from libs.service import Service
 from services.reporting import api, handlers
 from services.reporting.settings import Settings
@@ -10,5 +11,6 @@ def create(settings: Settings) -> Service:
     """Wire the service."""
     service = Service("reporting", settings)
     service.serve(api.router)
+    service.on(InteractionClosed, handlers.count_conversations, latest=True)  # first: it locks before all rows
     service.on(ActivityEvent, handlers.count_activities, latest=True)
     return service

@@ -80,10 +80,7 @@ class VolumeQuery(RangeQuery):
 
     @model_validator(mode="after")
     def _not_too_long(self) -> "VolumeQuery":
-        days, days_max = (self.last - self.first).days + 1, RANGE_MAX_DAYS[self.granularity]
-        if days > days_max:
-            message = f"is {days} days after `from`; at most {days_max} are taken by {self.granularity}"
-            raise Rejected(f"to {message}", [Problem("to", "range_too_long", message)])
+        _must_fit(self, self.granularity)
         return self
 
 
@@ -94,9 +91,21 @@ class RowsQuery(RangeQuery):
     limit: Annotated[int, Field(ge=1, le=PAGE_MAX)] = 50
     cursor: str | None = None
 
+    @model_validator(mode="after")
+    def _not_too_long(self) -> "RowsQuery":
+        _must_fit(self, "month")
+        return self
+
     def filter_text(self) -> str:
         """Write all that the list depends on besides the business."""
         return self.model_dump_json(exclude={"limit", "cursor", "min_version"})
+
+
+def _must_fit(query: RangeQuery, granularity: Granularity) -> None:
+    days, days_max = (query.last - query.first).days + 1, RANGE_MAX_DAYS[granularity]
+    if days > days_max:
+        message = f"is {days} days after `from`; at most {days_max} are taken by {granularity}"
+        raise Rejected(f"to {message}", [Problem("to", "range_too_long", message)])
 
 
 def zone_of(name: str) -> ZoneInfo:

@@ -15,10 +15,12 @@ import httpx
 import pytest
 
 from libs.contracts.activity import Activity
-from libs.contracts.ids import instant_text
+from libs.contracts.ids import activity_id_of_interaction, instant_text
+from libs.contracts.interaction import InteractionClosed
 from libs.database import Database
-from services.reporting.handlers import count_activities
+from services.reporting.handlers import count_activities, count_conversations
 from tests.conftest import MakeDatabase
+from tests.support.conversations import conversation
 from tests.support.histories import START, activity, event, history, next_version, planned
 from tests.support.http import Tenant, served, settle
 
@@ -39,6 +41,11 @@ class Stage:
         """Let activities be heard of."""
         async with self.database.work() as tx:
             await count_activities(tx, [event(state) for state in states])
+
+    async def talk(self, *talks: InteractionClosed) -> None:
+        """Let finished conversations be heard of."""
+        async with self.database.work() as tx:
+            await count_conversations(tx, talks)
 
     async def get(self, path: str, tenant: Tenant | None = None, **more: Any) -> httpx.Response:
         """Get as a caller of a business, mine if none is named."""
@@ -182,7 +189,7 @@ async def test_another_business_counts_nothing_of_it(stage: Stage) -> None:
         headers={"Prefer": "wait=0"},
     )  # fmt: skip
     assert (held.status_code, held.json()) == (202, {"versions": {str(first.activity_id): 0}})
-    for table in ("fact", "rollup"):
+    for table in ("fact", "interaction_fact", "rollup"):
         async with stage.database.transaction(stage.other) as tx:
             assert await tx.fetch(f"select * from {table}") == []
 
@@ -234,3 +241,65 @@ async def test_rows_as_of_a_moment_tell_overdue_as_it_was_then(stage: Stage) -> 
     for moment, state in ((START, "scheduled"), (START + timedelta(seconds=1), "overdue")):
         page = (await stage.get("/api/reports/rows", **RANGE, as_of=instant_text(moment), state=state)).json()
         assert (page["count"], page["results"][0]["state"]) == (1, state)
+
+
+async def test_conversations_are_counted_by_their_channels_type_and_lead_to_their_rows(stage: Stage) -> None:
+    business = stage.mine.business_id
+    types = {"voice": "call", "email": "email", "sms": "sms", "whatsapp": "whatsapp", "webchat": "chat"}
+    talks = [conversation(business, channel=channel, agent="Ben", direction="outbound") for channel in types]
+    await stage.talk(*talks)
+    await stage.hear(activity(business, type="call"))
+    report = await stage.volume(group_by="type,source_kind")
+    counts = {(cell["group"]["type"], cell["group"]["source_kind"]): cell["count"] for cell in report["series"]}
+    assert counts == {(name, "interaction"): 1 for name in types.values()} | {("call", "external"): 1}
+    seen = set()
+    for cell in report["series"]:
+        count, rows = await stage.rows(cell["rows"])
+        assert count == len(rows) == cell["count"]
+        seen |= {(row["kind"], row["interaction_id"]) for row in rows}
+    assert seen == {("interaction", str(talk.interaction.interaction_id)) for talk in talks} | {("activity", None)}
+    both = await stage.volume(group_by="type", agent="Ben", direction="outbound", state="logged", source="pbx")
+    assert both["total"] == 5
+
+
+async def test_conversation_that_became_an_activity_is_one_in_numbers_and_rows(stage: Stage) -> None:
+    business = stage.mine.business_id
+    talk = conversation(business)
+    await stage.talk(talk)
+    interaction_id = talk.interaction.interaction_id
+    made = activity(
+        business, activity_id=activity_id_of_interaction(interaction_id), interaction_id=interaction_id, source="ours"
+    )
+    retracted = next_version(made, retracted_at=START)
+    deleted = next_version(retracted, retracted_at=None, deleted_at=START)
+    for state, total, kinds in ((None, 1, ["interaction"]), (made, 1, ["activity"]), (retracted, 0, []),
+                                (deleted, 1, ["interaction"])):  # fmt: skip
+        if state is not None:
+            await stage.hear(state)
+        report = await stage.volume()
+        page = (await stage.get("/api/reports/rows", **RANGE)).json()
+        assert (report["total"], page["count"], [row["kind"] for row in page["results"]]) == (total, total, kinds)
+        assert {row["interaction_id"] for row in page["results"]} <= {str(interaction_id)}
+
+
+async def test_rows_of_activities_and_conversations_at_one_moment_are_paged_without_gaps(stage: Stage) -> None:
+    business = stage.mine.business_id
+    await stage.hear(*(activity(business) for _ in range(9)))
+    await stage.talk(*(conversation(business) for _ in range(9)))
+    count, rows = await stage.rows("/api/reports/rows?from=2026-02-01&to=2026-05-31")
+    ids = [row["activity_id"] or row["interaction_id"] for row in rows]
+    assert (count, len(set(ids)), ids) == (18, 18, sorted(ids, reverse=True))
+
+
+async def test_min_version_waits_until_a_conversation_is_counted(stage: Stage) -> None:
+    talk = conversation(stage.mine.business_id)
+    wanted = f"{talk.interaction.interaction_id}:1"
+    query = RANGE | {"min_version": wanted}
+    asking = asyncio.create_task(stage.get("/api/reports/volume", **query, headers={"Prefer": "wait=20"}))
+    await stage.talk(talk)
+    assert (await asking).json()["total"] == 1
+
+
+async def test_rows_of_more_than_the_longest_range_are_refused(stage: Stage) -> None:
+    answer = await stage.get("/api/reports/rows", **{"from": "2010-01-01", "to": "2026-01-01"})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "to")

@@ -17,25 +17,14 @@ from libs.database import Database
 from services.timeline_projector import store
 from services.timeline_projector.handlers import show_activities, show_conversations
 from tests.conftest import MakeDatabase
-from tests.support.histories import START, activity, conversation, erased, event, history, next_version
+from tests.support.conversations import Heard, about, conversation, erased, hosts_of, lives_of, made_from
+from tests.support.histories import START, event, next_version
 
 BUSINESS = uuid4()
 CONTACT, OTHER = uuid4(), uuid4()
-WAITERS = "select count(*) from pg_locks where not granted and pid <> pg_backend_pid()"
+WAITERS = "select count(*) from pg_stat_activity where pg_backend_pid() = any (pg_blocking_pids(pid))"
 TABLES = ("activity_head", "entry", "interaction", "message")
-Heard = Activity | InteractionClosed
 Rows = dict[str, list[Any]]
-
-
-def about(*record_ids: UUID, name: str = "contact") -> list[Link]:
-    return [Link(object=name, record_id=record_id) for record_id in record_ids]
-
-
-def made_from(talk: InteractionClosed, *, own: bool = True, told: bool = True, **more: Any) -> Activity:
-    """Make an activity from a conversation: the one that follows from it (`own`), or another one that names it."""
-    interaction_id = talk.interaction.interaction_id
-    named = {"activity_id": activity_id_of_interaction(interaction_id)} if own else {}
-    return activity(BUSINESS, **named, interaction_id=interaction_id if told else None, **more)
 
 
 async def hear(database: Database, heard: Sequence[Heard]) -> None:
@@ -159,47 +148,11 @@ async def until_waiting(count: Callable[[], Awaitable[int]]) -> None:
             await asyncio.sleep(0.01)
 
 
-def lives_of(chance: random.Random, records: list[UUID]) -> list[list[Heard]]:
-    """Make up the lives of activities and conversations, most of which have to do with each other."""
-    lives: list[list[Heard]] = []
-    for _ in range(40):
-        life: list[Heard] = [*history(BUSINESS, chance, records)]
-        lives.append(life)
-        if chance.random() < 0.2:
-            continue
-        links = about(*chance.sample(records, k=chance.randrange(1, 3)))
-        if chance.random() < 0.2:
-            links.append(Link(object=chance.choice(["contact", "lead"]), all=True))
-        talk = conversation(BUSINESS, links=links, opened_at=life[0].at if isinstance(life[0], Activity) else START)
-        lives.append([talk, erased(talk)] if chance.random() < 0.3 else [talk])
-        kind = chance.randrange(5)
-        if kind < 4:
-            lives[-2] = [renamed(each, talk, kind) for each in life if isinstance(each, Activity)]
-        if kind == 3:
-            more = [*history(BUSINESS, chance, records)]
-            lives.append([renamed(each, talk, 1) for each in more])
-    return lives
-
-
-def renamed(state: Activity, talk: InteractionClosed, kind: int) -> Activity:
-    """Have an activity follow from a conversation (0: and say so, 2: without a word), or only name it (1, 3)."""
-    interaction_id = talk.interaction.interaction_id
-    change: dict[str, Any] = {} if kind == 2 else {"interaction_id": interaction_id}
-    if kind in (0, 2):
-        change["activity_id"] = activity_id_of_interaction(interaction_id)
-    return state.model_copy(update=change)
-
-
 def wanted_lines(newest: Iterable[Heard]) -> Counter[tuple[Any, ...]]:
     """Work out from the newest states alone what stands where: the model."""
     talks = {each.interaction.interaction_id: each for each in newest if isinstance(each, InteractionClosed)}
     living = [each for each in newest if isinstance(each, Activity) and each.deleted_at is None]
-    hosts: dict[UUID, Activity] = {}
-    for interaction_id in talks:
-        own = activity_id_of_interaction(interaction_id)
-        claims = [each for each in living if each.activity_id == own or each.interaction_id == interaction_id]
-        if claims:
-            hosts[interaction_id] = min(claims, key=lambda each: (each.activity_id != own, each.activity_id))
+    hosts = hosts_of(newest)
     found: Counter[tuple[Any, ...]] = Counter()
     for state in living:
         links = list(state.links)
@@ -227,7 +180,7 @@ async def test_any_interleaving_ends_where_a_plain_model_says_and_in_the_rows_of
 ) -> None:
     database = await make_database("timeline_projector")
     chance = random.Random(seed)
-    lives = lives_of(chance, [uuid4() for _ in range(5)])
+    lives = lives_of(BUSINESS, chance, [uuid4() for _ in range(5)])
     heard = [each for life in lives for each in life for _ in range(2)]
 
     async def work(number: int) -> None:

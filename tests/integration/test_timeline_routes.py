@@ -20,11 +20,10 @@ from libs.contracts.interaction import InteractionClosed, Transfer
 from libs.database import Database
 from services.timeline_projector.handlers import know_records, name_types, show_activities, show_conversations
 from tests.conftest import MakeDatabase
+from tests.support.conversations import conversation, erased
 from tests.support.histories import (
     START,
     activity,
-    conversation,
-    erased,
     event,
     history,
     next_version,

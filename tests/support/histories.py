@@ -8,7 +8,6 @@ from uuid import UUID
 
 from libs.contracts.activity import Activity, ActivityEvent, Assignee, Change, Link, Person
 from libs.contracts.ids import preset_id_of, uuid7
-from libs.contracts.interaction import Interaction, InteractionClosed, Message
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 TYPES = ("call", "email", "meeting")
@@ -44,33 +43,6 @@ def next_version(state: Activity, **more: Any) -> Activity:
     if state.planned_at is not None and more.get("logged_at") is not None:
         more.setdefault("completed_at", more["logged_at"])
     return Activity(**state.model_dump() | {"version": state.version + 1} | more)
-
-
-def conversation(business_id: UUID, **more: Any) -> InteractionClosed:
-    """Make a finished conversation at version 1; `messages` are its texts, in turn from outside and from inside."""
-    texts = more.pop("messages", ["Hello 👋", "مرحبا"])
-    at = more.get("opened_at", START)
-    fields: dict[str, Any] = {
-        "business_id": business_id, "interaction_id": uuid7(), "version": 1, "source": "pbx", "source_ref": "1",
-        "channel": "whatsapp", "direction": "inbound", "address": "+49301234", "opened_at": at,
-        "closed_at": at + timedelta(minutes=9), "recorded_at": at + timedelta(minutes=9),
-        "first_message": texts[0] if texts else None, "messages_count": len(texts),
-    }  # fmt: skip
-    messages = [
-        Message(
-            id=f"m-{number}", direction="outbound" if number % 2 else "inbound", author="Ada", text=text,
-            sent_at=at + timedelta(seconds=number),
-        )
-        for number, text in enumerate(texts)
-    ]  # fmt: skip
-    return InteractionClosed(interaction=Interaction(**fields | more), messages=messages)
-
-
-def erased(event: InteractionClosed) -> InteractionClosed:
-    """Make the version of a conversation in which its text is gone."""
-    gone = {"version": event.interaction.version + 1, "erased_at": START, "address": None, "first_message": None}
-    messages = [message.model_copy(update={"author": None, "text": ""}) for message in event.messages]
-    return InteractionClosed(interaction=event.interaction.model_copy(update=gone), messages=messages)
 
 
 def history(business_id: UUID, chance: random.Random, records: list[UUID]) -> list[Activity]:

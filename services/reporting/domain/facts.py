@@ -1,12 +1,13 @@
-"""What of an activity is counted, and where. Pure."""
+"""What of an activity or a conversation is counted, and where. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 from libs.contracts.activity import Activity, ActivityEvent, newest_of
 from libs.contracts.agent import agent_of
+from libs.contracts.interaction import TYPES, Interaction, agent_of_conversation, moment_of
 
 QUARTER = timedelta(minutes=15)
 """Every zone's days have begun on a quarter hour of UTC since 1980 (`buckets.FIRST_DAY`)."""
@@ -14,12 +15,33 @@ QUARTER = timedelta(minutes=15)
 ActivityKey = tuple[UUID, UUID]
 """Business and activity."""
 
+InteractionKey = tuple[UUID, UUID]
+"""Business and interaction."""
+
 
 class Fact(NamedTuple):
     """What is counted of an activity, in the order of its columns. No value is an empty string."""
 
     business_id: UUID
     activity_id: UUID
+    version: int
+    counted: bool
+    at: datetime
+    type: str
+    state: str
+    source: str
+    source_kind: str
+    direction: str
+    agent: str
+    deleted: bool
+    interaction_id: UUID | None
+
+
+class Talk(NamedTuple):
+    """What is counted of a conversation, in the order of its columns: `counted` while no activity stands for it."""
+
+    business_id: UUID
+    interaction_id: UUID
     version: int
     counted: bool
     at: datetime
@@ -63,6 +85,25 @@ def fact_of(activity: Activity) -> Fact:
         activity.source_kind,
         activity.direction or "",
         agent_of(activity) or "",
+        activity.deleted_at is not None,
+        activity.interaction_id,
+    )
+
+
+def talk_of(interaction: Interaction) -> Talk:
+    """Take from a conversation what is counted of it: it is logged, from its beginning on, by its channel's type."""
+    return Talk(
+        interaction.business_id,
+        interaction.interaction_id,
+        interaction.version,
+        False,
+        moment_of(interaction),
+        TYPES[interaction.channel],
+        "logged",
+        interaction.source,
+        "interaction",
+        interaction.direction,
+        agent_of_conversation(interaction) or "",
     )
 
 
@@ -85,9 +126,25 @@ def differences_of(facts: Mapping[ActivityKey, Fact], earlier: Mapping[ActivityK
     return {cell: change for cell, change in changes.items() if change}
 
 
-def _count(changes: dict[Cell, int], fact: Fact, change: int) -> None:
+def differences_of_talks(before: Iterable[Talk], changed: Iterable[Talk]) -> dict[Cell, int]:
+    """Tell by how much each cell changes: `before` are not counted any more, `changed` as they say now."""
+    changes: dict[Cell, int] = {}
+    for talk in before:
+        _count(changes, talk, -1)
+    for talk in changed:
+        _count(changes, talk._replace(counted=True), 1 if talk.counted else -1)
+    return changes
+
+
+def joined(one: Mapping[Cell, int], other: Mapping[Cell, int]) -> dict[Cell, int]:
+    """Add differences up; cells that stay the same are left out."""
+    both = {cell: one.get(cell, 0) + other.get(cell, 0) for cell in {**one, **other}}
+    return {cell: change for cell, change in both.items() if change}
+
+
+def _count(changes: dict[Cell, int], fact: Fact | Talk, change: int) -> None:
     if fact.counted:
-        cell = Cell(fact[0], quarter_of(fact.at), *fact[5:])
+        cell = Cell(fact[0], quarter_of(fact.at), *fact[5:11])
         changes[cell] = changes.get(cell, 0) + change
 
 

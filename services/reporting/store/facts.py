@@ -1,0 +1,109 @@
+"""Facts and roll-ups: what is counted of each activity, and how many there are of a kind."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from libs.database import Transaction
+from services.reporting.domain.facts import ActivityKey, Cell, Fact
+
+
+async def replace_facts(tx: Transaction, facts: Mapping[ActivityKey, Fact]) -> dict[ActivityKey, Fact | None]:
+    """Save the facts that are newer than what is held, and tell what each of them was before (None: new).
+
+    Missing ones are inserted and then known ones locked, both in the order of their keys: of two writers the second
+    waits for the first and sees what it wrote, so that both cannot see "not counted yet".
+    """
+    rows = await tx.fetch(
+        """
+        insert into fact (business_id, activity_id, version, counted, at, type, state, source, source_kind, direction,
+                          agent, deleted, interaction_id)
+        select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::bool[], $5::timestamptz[], $6::text[], $7::text[],
+                             $8::text[], $9::text[], $10::text[], $11::text[], $12::bool[], $13::uuid[])
+        order by 1, 2
+        on conflict (business_id, activity_id) do nothing
+        returning business_id, activity_id
+        """,
+        *zip(*facts.values(), strict=True),
+    )
+    if len(rows) == len(facts):
+        return dict.fromkeys(facts)
+    earlier: dict[ActivityKey, Fact | None] = {(row[0], row[1]): None for row in rows}
+    known = await _lock_older(tx, [fact for key, fact in facts.items() if key not in earlier])
+    if known:
+        await _save(tx, [facts[key] for key in known])
+    return earlier | known
+
+
+async def _lock_older(tx: Transaction, facts: Sequence[Fact]) -> dict[ActivityKey, Fact]:
+    rows = await tx.fetch(
+        """
+        select held.* from (select * from unnest($1::uuid[], $2::uuid[], $3::int[]) as new (business_id, id, version)
+                            order by 1, 2) as new
+        cross join lateral (
+            select business_id, activity_id, version, counted, at, type, state, source, source_kind, direction, agent,
+                   deleted, interaction_id
+            from fact
+            where fact.business_id = new.business_id and fact.activity_id = new.id and fact.version < new.version
+            for update
+        ) as held
+        """,
+        [fact.business_id for fact in facts],
+        [fact.activity_id for fact in facts],
+        [fact.version for fact in facts],
+    )
+    return {(row[0], row[1]): Fact(*row) for row in rows}
+
+
+async def _save(tx: Transaction, facts: Sequence[Fact]) -> None:
+    await tx.execute(
+        """
+        insert into fact (business_id, activity_id, version, counted, at, type, state, source, source_kind, direction,
+                          agent, deleted, interaction_id)
+        select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::bool[], $5::timestamptz[], $6::text[], $7::text[],
+                             $8::text[], $9::text[], $10::text[], $11::text[], $12::bool[], $13::uuid[])
+        on conflict (business_id, activity_id) do update
+        set version = excluded.version, counted = excluded.counted, at = excluded.at, type = excluded.type,
+            state = excluded.state, source = excluded.source, source_kind = excluded.source_kind,
+            direction = excluded.direction, agent = excluded.agent, deleted = excluded.deleted,
+            interaction_id = coalesce(excluded.interaction_id, fact.interaction_id)
+        """,
+        *zip(*facts, strict=True),
+    )
+
+
+async def add_to_rollups(tx: Transaction, differences: Mapping[Cell, int]) -> None:
+    """Change the counts of cells, in the order of their keys; a cell that counts nothing any more goes."""
+    await tx.execute(
+        """
+        insert into rollup (business_id, quarter, type, state, source, source_kind, direction, agent, count)
+        select * from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                             $8::text[], $9::bigint[])
+        order by 1, 2, 3, 4, 5, 6, 7, 8
+        on conflict (business_id, quarter, type, state, source, source_kind, direction, agent) do update
+        set count = rollup.count + excluded.count
+        """,
+        *zip(*differences, strict=True),
+        list(differences.values()),
+    )
+    less = [cell for cell, change in differences.items() if change < 0]
+    if less:
+        await _delete_empty(tx, less)
+
+
+async def _delete_empty(tx: Transaction, cells: Iterable[Cell]) -> None:
+    await tx.execute(
+        """
+        delete from rollup where ctid = any (array(
+            select held.ctid
+            from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                        $8::text[]) as cell (business_id, quarter, type, state, source, source_kind, direction, agent)
+            cross join lateral (
+                select ctid from rollup as it
+                where it.business_id = cell.business_id and it.quarter = cell.quarter and it.type = cell.type
+                  and it.state = cell.state and it.source = cell.source and it.source_kind = cell.source_kind
+                  and it.direction = cell.direction and it.agent = cell.agent and it.count = 0
+                limit 1
+            ) as held
+        ))
+        """,
+        *zip(*cells, strict=True),
+    )
