@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from uuid import UUID
 
 from cli.check import compare, pages
+from cli.check.conversations import compare_conversations
 from cli.check.pages import FIRST, LAST, PAGE_ROWS, Page
 from libs.database import Database
 from services.lifecycle.verify import verify
@@ -23,6 +24,8 @@ async def reconcile(stores: Stores, business_id: UUID, full: bool) -> AsyncItera
     ):
         async for difference in differences:
             yield difference
+    async for difference in compare_conversations(stores, business_id, full):
+        yield difference
     for difference in await _compare_rollups(stores["reporting"], business_id):
         yield difference
     for difference in await _compare_badges(stores["timeline_projector"], business_id):
@@ -51,15 +54,18 @@ async def _compare_page(stores: Stores, page: Page, full: bool) -> list[str]:
         timeline,
         """
         select activity_id, activity_head.* from activity_head
-        where business_id = $1 and activity_id > $2 and activity_id <= $3
+        where business_id = $1 and activity_id > $2 and activity_id <= $3 and version > 0
         """,
         page.span,
     )
+    told = {key for key, head in heads.items() if head["interaction_id"] is not None}
     entries = await pages.rows_of(
         timeline,
         """
         select activity_id, object, record_id, at from entry
-        where business_id = $1 and activity_id > $2 and activity_id <= $3
+        where business_id = $1 and activity_id > $2 and activity_id <= $3 and not exists (
+            select from activity_head as head where head.business_id = $1
+            and head.activity_id = entry.activity_id and head.interaction_id is not null)
         """,
         *page.span,
     )
@@ -67,14 +73,14 @@ async def _compare_page(stores: Stores, page: Page, full: bool) -> list[str]:
         row["activity_id"]: row
         for row in await pages.rows_of(
             reporting,
-            "select * from fact where business_id = $1 and activity_id > $2 and activity_id <= $3",
+            "select * from fact where business_id = $1 and activity_id > $2 and activity_id <= $3 and version > 0",
             *page.span,
         )
     }
     return [
         *compare.compare_versions(page.events, page.versions),
         *compare.compare_heads(page.events, heads, full),
-        *compare.compare_entries(page.events, entries),
+        *compare.compare_entries({key: event for key, event in page.events.items() if key not in told}, entries),
         *compare.compare_facts(page.events, facts, full),
     ]
 
@@ -163,7 +169,12 @@ async def _compare_rollups(reporting: Database, business_id: UUID) -> list[str]:
         with counted as (
             select date_bin('15 minutes', at, 'epoch'::timestamptz) as quarter, type, state, source, source_kind,
                    direction, agent, count(*) as count
-            from fact where business_id = $1 and counted group by 1, 2, 3, 4, 5, 6, 7
+            from (select at, type, state, source, source_kind, direction, agent from fact
+                  where business_id = $1 and counted
+                  union all
+                  select at, type, state, source, source_kind, direction, agent from interaction_fact
+                  where business_id = $1 and counted) as every
+            group by 1, 2, 3, 4, 5, 6, 7
         )
         select quarter, type, state, source, direction, coalesce(rollup.count, 0) as held,
                coalesce(counted.count, 0) as right_count
@@ -181,14 +192,16 @@ async def _compare_rollups(reporting: Database, business_id: UUID) -> list[str]:
 
 
 async def _compare_badges(timeline: Database, business_id: UUID) -> list[str]:
-    """Each entry has its activity, so that a badge (a count of entries) equals the rows of its timeline."""
+    """Each entry has its activity or conversation: a badge (a count of entries) equals the rows of its timeline."""
     rows = await pages.rows_of(
         timeline,
         """
         select object, record_id, count(*) as lines from entry
         where business_id = $1 and not exists (
             select from activity_head as head
-            where head.business_id = $1 and head.activity_id = entry.activity_id and head.deleted_at is null)
+            where head.business_id = $1 and head.activity_id = entry.activity_id
+            and (head.version > 0 and head.deleted_at is null or exists (
+                select from interaction where business_id = $1 and interaction_id = head.interaction_id)))
         group by object, record_id
         """,
         business_id,

@@ -15,27 +15,32 @@ SLICE = 1_000
 TYPE = "activity.state"
 
 
-async def republish(database: Database) -> None:
-    """Append every activity's state with its version and `recorded_at`, and every activity object, in slices."""
-    await _republish_objects(database)
+async def republish(database: Database) -> int:
+    """Append every activity's state with its version and `recorded_at`, and every activity object, in slices.
+
+    Returns how many events that were.
+    """
+    count = await _republish_objects(database)
     after = None
     while True:
         async with database.work() as tx:
             rows = await activities.lock_page(tx, after, SLICE)
             await append(tx, _states(rows))
+        count += len(rows)
         if len(rows) < SLICE:
-            return
+            return count
         after = (rows[-1].activity.business_id, rows[-1].activity.activity_id)
 
 
-async def _republish_objects(database: Database) -> None:
-    place = None
+async def _republish_objects(database: Database) -> int:
+    place, count = None, 0
     while True:
         async with database.work() as tx:
             definitions = await objects.page_objects(tx, place, SLICE)
             await append(tx, [published(each) for each in definitions])
+        count += len(definitions)
         if len(definitions) < SLICE:
-            return
+            return count
         place = (definitions[-1].business_id, definitions[-1].id)
 
 

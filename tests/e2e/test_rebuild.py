@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
@@ -20,14 +21,16 @@ from tests.support.system import Business, Servers, System, eventually
 
 SEED = 7
 ACTIVITIES_MIN = 600
+CONVERSATIONS = 40
+MESSAGES_MAX = 500
 Rows = dict[str, list[tuple[Any, ...]]]
 PROJECTIONS = {
-    "timeline_projector": ("activity_head", "entry", "record", "activity_object"),
-    "reporting": ("fact", "rollup"),
+    "timeline_projector": ("activity_head", "entry", "interaction", "message", "record", "activity_object"),
+    "reporting": ("fact", "interaction_fact", "rollup"),
 }
 TRUTH = {
     "lifecycle": ("activity", "history", "activity_append", "admission", "waiting", "activity_object"),
-    "ingest": ("report_identity", "report_outcome", "report_accepted", "report_answered"),
+    "ingest": ("report_identity", "report_outcome", "report_accepted", "report_answered", "interaction", "message"),
     "webhook_dispatcher": ("delivery", "attempt", "event"),
 }
 VOLATILE = {"answered_at"}
@@ -64,6 +67,7 @@ async def loaded(system: System, sink: Sink) -> Business:
         second = System(system.servers, extra={"OPERATOR_KEY": system.operator_key})
         async with asyncio.TaskGroup() as group:
             group.create_task(upstream.run())
+            group.create_task(converse(client, business))
             await second.start()
             await second.stop()
             await second.start()
@@ -76,6 +80,27 @@ async def loaded(system: System, sink: Sink) -> Business:
     told &= {source_ref.rpartition("-")[0] for source_ref in upstream.ledger.activities}
     await sink.until(lambda requests: len({r.headers["webhook-id"] for r in requests}) == len(told), 30)
     return business
+
+
+async def converse(client: httpx.AsyncClient, business: Business) -> None:
+    """Let conversations be told of, the longest with as many messages as are ordinary; each is told of twice."""
+    for number in range(CONVERSATIONS):
+        opened = datetime(2026, 5, 1 + number % 28, 9, tzinfo=UTC)
+        count = MESSAGES_MAX if number == 0 else number % 5
+        messages = [
+            {"id": f"{each}", "direction": ("inbound", "outbound")[each % 2], "text": f"{each} مرحبا 👋",
+             "sent_at": (opened + timedelta(seconds=each)).isoformat()}
+            for each in range(count)
+        ]  # fmt: skip
+        talk = {
+            "interaction_id": f"talk-{number}", "source": "pbx", "channel": ("voice", "whatsapp")[number % 2],
+            "direction": "inbound", "address": None, "agent": f"agent-{number % 3}", "messages": messages,
+            "opened_at": opened.isoformat(), "closed_at": (opened + timedelta(hours=1)).isoformat(),
+            "links": [{"object": "contact", "external_ref": f"c-{number % 25}"}],
+        }  # fmt: skip
+        for _ in range(2):
+            told = await client.post("/ingest/interactions", headers=business.headers, json=talk)
+            assert told.status_code in (200, 202), told.text
 
 
 async def has_reported(upstream: Upstream) -> bool:
@@ -101,6 +126,17 @@ async def dump(system: System, business: Business, tables: dict[str, tuple[str, 
     return found
 
 
+async def empty(system: System, tables: dict[str, tuple[str, ...]]) -> None:
+    """Lose what services hold, as if their topics had nothing of it any more."""
+    for package, names in tables.items():
+        address = urlsplit(system.servers.postgres.admin_url)._replace(path=f"/activities_{package}")
+        connection = await asyncpg.connect(urlunsplit(address))
+        try:
+            await connection.execute(f"truncate {', '.join(names)}")
+        finally:
+            await connection.close()
+
+
 async def rewind(system: System, packages: Sequence[str]) -> None:
     broker = BrokerSettings(system.servers.kafka.bootstrap_servers)
     for package in packages:
@@ -113,6 +149,8 @@ async def test_projections_equal_a_fresh_rebuild_row_by_row(system: System, load
     before = await dump(system, loaded, PROJECTIONS)
     assert len(before["timeline_projector.activity_head"]) >= ACTIVITIES_MIN
     assert len(before["reporting.fact"]) >= ACTIVITIES_MIN
+    assert len(before["timeline_projector.interaction"]) == len(before["reporting.interaction_fact"]) == CONVERSATIONS
+    assert len(before["timeline_projector.message"]) >= MESSAGES_MAX
     assert all(before.values())
     await system.stop()
     for name in ("timeline-projector", "reporting"):
@@ -123,6 +161,22 @@ async def test_projections_equal_a_fresh_rebuild_row_by_row(system: System, load
     await system.start()
     assert await drain_and_reconcile(system.environment, loaded.id) == []
     assert await dump(system, loaded, PROJECTIONS) == before
+
+
+async def test_projections_come_back_row_by_row_from_what_the_owners_send_again_alone(
+    system: System, loaded: Business
+) -> None:
+    before = await dump(system, loaded, PROJECTIONS)
+    await system.stop()
+    await empty(system, PROJECTIONS)
+    for name in ("directory", "lifecycle", "ingest"):
+        done = await asyncio.to_thread(system.command, "republish", name)
+        assert done.returncode == 0, done.stderr
+    await system.start()
+    assert await drain_and_reconcile(system.environment, loaded.id) == []
+    after = await dump(system, loaded, PROJECTIONS)
+    for name, rows in before.items():
+        assert after[name] == rows, name
 
 
 async def test_topics_heard_again_from_zero_change_and_send_nothing(
