@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
@@ -22,6 +23,8 @@ WORKERS_MAX = 4
 KEYS_MAX = 1
 ACQUIRE_S = 5.0
 """How long a caller waits for a free connection before it is told that there is none."""
+
+DISK_FULL_S = 60.0
 
 SESSION = {
     "statement_timeout": "15s",
@@ -62,6 +65,7 @@ class Database:
         self._sizes: dict[Role, int] = {"routes": routes_max, "worker": workers_max, "keys": KEYS_MAX}
         self._pools: dict[Role, asyncpg.Pool[asyncpg.Record]] = {}
         self._woken: list[Callable[[], None]] = []
+        self._disk_full_at: float | None = None
         self.outbox_full = False  # set by the relay: routes may not append until it has caught up
 
     async def open(self) -> None:
@@ -116,6 +120,12 @@ class Database:
         async with self._transaction("keys", "begin read only") as tx:
             yield tx
 
+    def problems(self) -> list[str]:
+        """Say that the disk is full: until something was written again, at most a minute after it was seen."""
+        if self._disk_full_at is None or _now() > self._disk_full_at + DISK_FULL_S:
+            return []
+        return [f"the disk of the database {self.name} is full: writes answer 503 until there is space again"]
+
     async def answers(self) -> bool:
         """Tell whether the database answers within a second."""
         try:
@@ -141,10 +151,13 @@ class Database:
                 try:
                     yield tx
                     failpoints.reach(f"{self.name}.commit.before")
-                except BaseException:
+                except BaseException as error:
+                    self._disk_full_at = _now() if isinstance(error, asyncpg.DiskFullError) else self._disk_full_at
                     await _roll_back(connection)
                     raise
                 await connection.execute("commit")
+        if tx.appended:
+            self._disk_full_at = None
         failpoints.reach(f"{self.name}.commit.after")
         for call in (*tx.after_commit, *(self._woken if tx.appended else ())):
             call()
@@ -161,6 +174,10 @@ class Database:
             yield connection
         finally:
             await pool.release(connection)
+
+
+def _now() -> float:
+    return time.monotonic()
 
 
 @contextmanager

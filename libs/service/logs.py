@@ -2,10 +2,27 @@
 
 import logging
 import sys
+from contextlib import suppress
+from typing import IO, Any
 from uuid import UUID
 
 import orjson
 import structlog
+
+
+class _Lossy:
+    """Writes through to a file, or not at all when that fails: a full disk must not fail what would be logged."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, line: bytes) -> int:
+        with suppress(OSError):
+            return self._file.write(line) or len(line)
+        return len(line)
+
+    def flush(self) -> None:
+        pass
 
 
 def set_up(level: str) -> None:
@@ -20,7 +37,7 @@ def set_up(level: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(serializer=_write)],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=structlog.BytesLoggerFactory(_unfailing()),
         cache_logger_on_first_use=True,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -29,6 +46,11 @@ def set_up(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+def _unfailing() -> Any:
+    """Take standard error without its buffer, which would keep a line that could not be written."""
+    return _Lossy(getattr(sys.stderr.buffer, "raw", sys.stderr.buffer))
 
 
 def _write(value: object, **_: object) -> bytes:

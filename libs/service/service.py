@@ -176,7 +176,12 @@ class Service:
 
     def problems(self) -> list[str]:
         """Say what keeps this service from making progress; empty when all is well."""
-        checks = [self._tasks.problems, *(consumer.problems for consumer in self._consumers), *self._checks]
+        checks = [
+            self._tasks.problems,
+            self.database.problems,
+            *(consumer.problems for consumer in self._consumers),
+            *self._checks,
+        ]
         if self._relay is not None:
             checks.append(self._relay.problems)
         return [problem for check in checks for problem in check()]
