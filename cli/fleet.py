@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -171,5 +172,6 @@ class Fleet:
             )
         finally:
             os.close(out)
-        self._place.note(part.name, Working.of(child.pid, part.port))
+        with suppress(OSError):  # a full disk: it runs all the same, and is ended by us
+            self._place.note(part.name, Working.of(child.pid, part.port))
         return child

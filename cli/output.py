@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console
@@ -13,8 +14,9 @@ result = Console(highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
-    """Say what is being done."""
-    progress.print(text, markup=False)
+    """Say what is being done; where that is kept on a full disk, it is not."""
+    with suppress(OSError):
+        progress.print(text, markup=False)
 
 
 def hear_servers() -> None:

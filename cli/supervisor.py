@@ -87,9 +87,13 @@ class Supervisor:
         """Start again what ends: a service with a growing wait, the servers at once. Restart what is asked for."""
         assert self.running is not None
         while True:
-            self._revive_servers()
-            self.running.revive()
-            restarting.do_what_is_asked(self.place, self.running)
+            try:
+                self._revive_servers()
+                self.running.revive()
+                restarting.do_what_is_asked(self.place, self.running)
+            except (ServerFailed, OSError) as error:  # a full disk, most likely: it may have room again
+                output.say(f"{error}\ntrying again")
+                time.sleep(LOOK_S)
             time.sleep(LOOK_S)
 
     def stop(self) -> None:
@@ -113,11 +117,7 @@ class Supervisor:
             gone.append("Kafka")
         if gone:
             output.say(f"{' and '.join(gone)} ended and is started again")
-            try:
-                self.start_servers()
-            except ServerFailed as error:
-                output.say(f"{error}\ntrying again")
-                time.sleep(LOOK_S)
+            self.start_servers()
 
     def _prepare(self) -> None:
         """Bring databases and topics up to date."""

@@ -139,8 +139,8 @@ class KafkaServer:
         kept = path.read_text().strip()
         if kept != kafka_files.VERSION:
             raise ServerFailed(
-                f"the data in {self.directory} were made by Kafka {kept}, this is {kafka_files.VERSION}; "
-                "begin anew with ./activities reset"
+                f"the data in {self.directory} were made by Kafka {kept or 'unknown'}, this is "
+                f"{kafka_files.VERSION}; use the release of activities that made them, or begin anew (reset)"
             )
 
     def _launch(self, program: Program) -> bool:

@@ -3,6 +3,8 @@
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,3 +79,11 @@ def test_doctor_finds_this_machine_well_and_says_where_things_are(directory: Pat
     findings = doctor.examine(Place(directory))
     assert doctor.is_well(findings), findings
     assert [each.name for each in findings if not each.found] == []
+
+
+def test_log_that_cannot_be_written_fails_nothing() -> None:
+    program = "import structlog, sys; from libs.service import logs; logs.set_up('info'); log = structlog.get_logger();"
+    program += "[log.info('request', text='x' * 100) for _ in range(1000)]; sys.stdout.write('went on')"
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=full, check=False)
+    assert (done.returncode, done.stdout) == (0, b"went on")
