@@ -1,27 +1,28 @@
-"""python -m bench [latency|walk|accept|all …]: measure, compare with the targets, write RESULTS.md with --write."""
+"""python -m bench [step …]: measure, compare with the targets, write RESULTS.md with --write."""
 
 import gc
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import accept, figures, latency, walk
+from bench import accept, consumer, fairness, figures, latency, lifecycle, overload, rebuild, single, walk
 from bench.figures import Figure
-from bench.system import System, ingest_alone, measured_system
+from bench.system import System, Tenant, alone, measured_system
 from cli.place import Trouble
 from libs.embedded.processes import ServerFailed
 
-STEPS = ("latency", "walk", "accept")
-PROCESSES = "all services in one process; PostgreSQL, Kafka and the load on the same machine"
+TOGETHER = "all services in one process; PostgreSQL, Kafka and the load on the same machine"
+APART = "a process for each service behind a gateway; PostgreSQL, Kafka and the load on the same machine"
 TROUBLES = (Trouble, ServerFailed, subprocess.TimeoutExpired)
-Measure = Callable[[Callable[[], None]], Awaitable[list[Figure]]]
+T = TypeVar("T")
 
 console = Console(stderr=True)
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -29,17 +30,18 @@ app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=F
 
 @app.command()
 def main(
-    steps: Annotated[list[str] | None, typer.Argument(help="latency, walk, accept or all; without any: all")] = None,
+    steps: Annotated[list[str] | None, typer.Argument(help="names of steps, or all; without any: all")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="measure the system that runs there")] = None,
+    apart: Annotated[bool, typer.Option("--apart", help="with a process for each service")] = False,
     write: Annotated[bool, typer.Option("--write", help="write bench/RESULTS.md")] = False,
 ) -> None:
     """Measure; the exit code is 1 when a target is missed."""
-    chosen = STEPS if not steps or "all" in steps else tuple(steps)
+    chosen = list(STEPS) if not steps or "all" in steps else steps
     unknown = [step for step in chosen if step not in STEPS]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is not a step; there are {', '.join(STEPS)}, all")
     try:
-        with measured_system(data_dir) as system:
+        with measured_system(data_dir, apart) as system:
             found = _measure(system, chosen)
     except (*TROUBLES, ExceptionGroup) as error:
         for each in _troubles(error):
@@ -47,7 +49,7 @@ def main(
         sys.exit(2)
     Console().print(figures.machine(), figures.table_of(found), sep="\n")
     if write:
-        figures.write(found, PROCESSES)
+        figures.write(found, APART if system.apart else TOGETHER)
         console.print(f"written to {figures.RESULTS}")
     sys.exit(1 if any(figure.verdict == "MISSED" for figure in found) else 0)
 
@@ -61,26 +63,78 @@ def _troubles(error: Exception) -> list[Exception]:
     return [error]
 
 
-def _measure(system: System, steps: tuple[str, ...]) -> list[Figure]:
+def _measure(system: System, steps: Sequence[str]) -> list[Figure]:
+    """Run the steps; those that stop the services come last. Businesses are made before, while all services run."""
+    if not system.own and (left := [step for step in steps if step in STOPPING]):
+        console.print(f"left out, as they stop services: {', '.join(left)}; run them without --data-dir")
+    chosen = [step for step in STEPS if step in steps and (system.own or step not in STOPPING)]
+    tenants = {step: system.make_tenant(f"Bench: {step}") for step in chosen}
     found: list[Figure] = []
-    if "latency" in steps:
-        tenant = system.make_tenant("Bench: latency")
-        total = latency.RATE * (latency.SECONDS + latency.WARM_S)
-        found += _run("latency", total, lambda advance: latency.measure(tenant, advance))
-    last = system.make_tenant("Bench: accept") if "accept" in steps else None
-    if "walk" in steps:
-        walker, groups = system.make_tenant("Bench: walk"), system.groups()
-        found += _run("walk", walk.REPORTS // 1000, lambda advance: walk.measure(walker, groups, advance))
-    if last is not None and system.own:
-        with ingest_alone(system, last) as (tenant_alone, alone):
-            total = accept.REPORTS // 1000
-            found += _run("accept", total, lambda advance: accept.measure(tenant_alone, alone, advance))
-    elif last is not None:
-        console.print("accept needs a system of its own, which it stops: left out; run it without --data-dir")
+    for step in chosen:
+        found += STEPS[step](system, tenants[step])
     return found
 
 
-def _run(step: str, total: int, measure: Measure) -> list[Figure]:
+def _latency(system: System, tenant: Tenant) -> list[Figure]:
+    total = latency.RATE * (latency.SECONDS + latency.WARM_S)
+    return _run("latency", total, lambda advance: latency.measure(tenant, advance))
+
+
+def _single(system: System, tenant: Tenant) -> list[Figure]:
+    groups = system.groups()
+    return _run("single", single.SECONDS, lambda advance: single.measure(tenant, groups, advance))
+
+
+def _walk(system: System, tenant: Tenant) -> list[Figure]:
+    groups = system.groups()
+    measured = partial(walk.measure, tenant, groups, apart=system.apart)
+    return _run("walk", walk.REPORTS // 1000, measured)
+
+
+def _fairness(system: System, tenant: Tenant) -> list[Figure]:
+    other = system.make_tenant("Bench: its neighbour")
+    total = fairness.BULK_REPORTS // 1000
+    return _run("fairness", total, lambda advance: fairness.measure(tenant, other, advance))
+
+
+def _overload(system: System, tenant: Tenant) -> list[Figure]:
+    total = overload.USUAL_S + overload.SECONDS
+    return _run("overload", total, lambda advance: overload.measure(tenant, advance))
+
+
+def _rebuild(system: System, tenant: Tenant) -> list[Figure]:
+    found: list[Figure] = []
+    live_per_s = _run("live", rebuild.REPORTS // 1000, partial(rebuild.live, system, tenant, system.groups()))
+    for service in rebuild.PROJECTIONS:
+        found += _run("rebuild", None, partial(rebuild.measure, system, service, tenant, live_per_s))
+    return found
+
+
+def _accept(system: System, tenant: Tenant) -> list[Figure]:
+    total = accept.REPORTS // 1000
+    with alone(system, "ingest", tenant) as (there, groups):
+        return _run("accept", total, lambda advance: accept.measure(there, groups, advance))
+
+
+def _lifecycle(system: System, tenant: Tenant) -> list[Figure]:
+    total = lifecycle.REPORTS // 1000
+    with alone(system, "ingest", tenant) as (there, _):
+        _run("reports", total, lambda advance: lifecycle.fill(system, there, advance))
+    return _run("lifecycle", None, lambda advance: lifecycle.measure(system, tenant, advance))
+
+
+def _consumer(system: System, tenant: Tenant) -> list[Figure]:
+    return _run("consumer", 2 * consumer.ROUNDS, lambda advance: consumer.measure(system, advance))
+
+
+STEPS: dict[str, Callable[[System, Tenant], list[Figure]]] = {
+    "latency": _latency, "single": _single, "walk": _walk, "fairness": _fairness, "overload": _overload,
+    "rebuild": _rebuild, "accept": _accept, "lifecycle": _lifecycle, "consumer": _consumer,
+}  # fmt: skip
+STOPPING = ("rebuild", "accept", "lifecycle", "consumer")
+
+
+def _run(step: str, total: int | None, measure: Callable[[Callable[[], None]], Awaitable[T]]) -> T:
     """Run one step with a progress bar."""
     bar = TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*bar, console=console, refresh_per_second=2) as progress:
@@ -88,7 +142,7 @@ def _run(step: str, total: int, measure: Measure) -> list[Figure]:
         gc.collect()
         gc.freeze()
 
-        async def measured() -> list[Figure]:
+        async def measured() -> T:
             return await measure(lambda: progress.advance(task))
 
         return uvloop.run(measured())

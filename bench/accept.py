@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 
 from bench.figures import Figure
 from bench.load import make_batch, send, session_of
-from bench.processes import Group
+from bench.processes import Group, cpu_figures
 from bench.system import Tenant
-from bench.walk import cpu_figures
 
 REPORTS, WARM_REPORTS, AT_ONCE = 100_000, 5_000, 4
 ACCEPT_PER_S = 20_000.0

@@ -41,8 +41,8 @@ class Figure:
     def cells(self) -> tuple[str, str, str, str, str]:
         """Return what a row of a table shows."""
         sign = "≤" if self.most else "≥"
-        target = "" if self.target is None else f"{sign} {self.target:,.0f} {self.unit}"
-        digits = 0 if self.value >= 1000 else 1
+        target = "" if self.target is None else f"{sign} {self.target:,g} {self.unit}"
+        digits = 0 if self.value >= 1000 else 2 if self.unit == "times" else 1
         return self.step, self.name, f"{self.value:,.{digits}f} {self.unit}", target, self.verdict
 
 
@@ -51,16 +51,17 @@ HEADINGS = ("step", "what", "measured", "target", "")
 
 def latencies(step: str, name: str, seconds: Sequence[float], target_ms: float) -> list[Figure]:
     """Turn durations into p50, p95 and p99; the target is for p99."""
-    ordered = sorted(seconds)
-
-    def at(share: float) -> float:
-        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
-
     return [
-        Figure(step, f"{name}, p50", at(0.50), "ms"),
-        Figure(step, f"{name}, p95", at(0.95), "ms"),
-        Figure(step, f"{name}, p99", at(0.99), "ms", target_ms, most=True),
+        Figure(step, f"{name}, p50", percentile(seconds, 0.50) * 1000, "ms"),
+        Figure(step, f"{name}, p95", percentile(seconds, 0.95) * 1000, "ms"),
+        Figure(step, f"{name}, p99", percentile(seconds, 0.99) * 1000, "ms", target_ms, most=True),
     ]
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value below which that share of them lies."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 def table_of(figures: Sequence[Figure]) -> Table:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
-from bench.processes import Group
+from bench.processes import Group, children_of
 from cli import http, status
 from cli.place import ROOT, Place, Trouble
 from libs.embedded import processes
@@ -34,10 +35,11 @@ class Tenant:
 
 @dataclass(frozen=True)
 class System:
-    """A system in a data directory. `own`: started by us, to be stopped and removed."""
+    """A system in a data directory. `own`: started by us, to be stopped and removed; `apart`: a process per service."""
 
     place: Place
     own: bool
+    apart: bool = False
 
     @property
     def url(self) -> str:
@@ -54,30 +56,49 @@ class System:
         return Tenant(found["url"], made["id"], made["api_key"])
 
     def groups(self) -> list[Group]:
-        """Name the processes: ours, PostgreSQL, Kafka (those that are embedded)."""
-        ours = tuple(process["pid"] for process in status.status(self.place)["processes"])
-        servers = (("PostgreSQL", self.place.postgres.pid, True), ("Kafka", self.place.kafka.pid, False))
-        return [Group("ours", ours), *(Group(name, (pid,), family) for name, pid, family in servers if pid)]
+        """Name the processes: ours, PostgreSQL, Kafka (those that are embedded); apart, each of ours besides."""
+        found = {each["name"]: (each["pid"],) for each in status.status(self.place)["processes"]}
+        if "gateway" in found:
+            found["gateway"] += tuple(children_of(found["gateway"][0]))
+        ours = Group("ours", tuple(pid for pids in found.values() for pid in pids))
+        each = [Group(f"ours: {name}", pids) for name, pids in found.items()] if self.apart else []
+        return [ours, *self.servers(), *each]
+
+    def servers(self) -> list[Group]:
+        """Name PostgreSQL and Kafka, those that are embedded."""
+        found = (("PostgreSQL", self.place.postgres.pid, True), ("Kafka", self.place.kafka.pid, False))
+        return [Group(name, (pid,), family) for name, pid, family in found if pid]
 
     def stop(self) -> None:
         """End everything of the data directory."""
         _activities("down", self.place, DOWN_S)
 
+    def start_servers(self) -> None:
+        """Start PostgreSQL and Kafka alone."""
+        self.place.postgres.start()
+        self.place.kafka.start()
+
+    def database_url(self, database: str) -> str:
+        """Address a database as its server's superuser."""
+        return urlunsplit(urlsplit(self.place.database_url())._replace(path=f"/{database}"))
+
 
 @contextmanager
-def measured_system(data_dir: Path | None) -> Iterator[System]:
+def measured_system(data_dir: Path | None, apart: bool) -> Iterator[System]:
     """Give the system in `data_dir`, or start one and remove it afterwards. Raises Trouble when it does not run."""
     if data_dir is not None:
-        system = System(Place(data_dir.absolute()), own=False)
+        place = Place(data_dir.absolute())
+        system = System(place, own=False, apart=place.find("gateway") is not None)
         if not status.status(system.place)["ready"]:
             raise Trouble(f"nothing is ready in {data_dir}; ./activities up --detach --data-dir {data_dir} first")
         yield system
         return
     directory = Path(tempfile.mkdtemp(prefix="activities-bench-", dir="/var/tmp"))  # on a disk, not in memory
     directory.chmod(0o711)
-    system = System(Place(directory), own=True)
+    system = System(Place(directory), own=True, apart=apart)
     try:
-        _activities("up", system.place, UP_S, "--detach", "--port", str(free_port()))
+        more = ["--apart"] if apart else []
+        _activities("up", system.place, UP_S, "--detach", "--port", str(free_port()), *more)
         yield system
     finally:
         system.stop()
@@ -85,21 +106,21 @@ def measured_system(data_dir: Path | None) -> Iterator[System]:
 
 
 @contextmanager
-def ingest_alone(system: System, tenant: Tenant) -> Iterator[tuple[Tenant, list[Group]]]:
-    """Stop the services of a system of our own and run ingest by itself on the same servers."""
+def alone(system: System, service: str, tenant: Tenant, *, ready: bool = True) -> Iterator[tuple[Tenant, list[Group]]]:
+    """Stop a system of our own and run one service by itself on the same servers; `ready`: wait until it is."""
     system.stop()
     place, port = system.place, free_port()
-    place.postgres.start()
-    place.kafka.start()
-    log = processes.open_log(place.directory / "logs" / "ingest.log")
-    command = [sys.executable, "-m", "services", "run", "ingest", "--port", str(port)]
+    system.start_servers()
+    log = processes.open_log(place.directory / "logs" / f"{service}.log")
+    command = [sys.executable, "-m", "services", "run", service, "--port", str(port)]
     process = subprocess.Popen(command, cwd=ROOT, env=dict(place.environment()), stdout=log, stderr=log)
     try:
         if not processes.wait_until(lambda: http.is_ready(port, tenant.api_key), READY_S):
-            raise Trouble(f"ingest alone is not ready within {READY_S:g} s; see {place.directory}/logs/ingest.log")
-        servers = [group for group in system.groups() if group.name != "ours"]
-        alone = Tenant(f"http://127.0.0.1:{port}", tenant.business_id, tenant.api_key)
-        yield alone, [Group("ours", (process.pid,)), *servers]
+            raise Trouble(
+                f"{service} alone is not ready within {READY_S:g} s; see {place.directory}/logs/{service}.log"
+            )
+        where = Tenant(f"http://127.0.0.1:{port}", tenant.business_id, tenant.api_key)
+        yield where, [Group("ours", (process.pid,)), *system.servers()]
     finally:
         process.terminate()
         try:
