@@ -3,10 +3,14 @@
 from datetime import timedelta
 from uuid import uuid4
 
+import orjson
+
 from libs.contracts.activity import Assignee, Link, Person
 from libs.contracts.agent import agent_of
 from libs.contracts.ids import record_id_of
 from services.timeline_projector.domain import lines as domain
+from services.timeline_projector.domain.conversations import talk_of
+from tests.support.conversations import conversation
 from tests.support.histories import START, activity, event, next_version, planned
 
 BUSINESS = uuid4()
@@ -27,6 +31,13 @@ def test_all_records_of_an_object_cover_each_of_them() -> None:
 def test_link_by_external_ref_alone_leads_to_the_record_it_will_be() -> None:
     shown = activity(BUSINESS, links=[Link(object="contact", external_ref="c-1")])
     assert domain.links_of(shown) == [("contact", record_id_of(BUSINESS, "contact", "c-1"))]
+    assert orjson.loads(domain.head_of(shown).links) == [["contact", str(record_id_of(BUSINESS, "contact", "c-1"))]]
+
+
+def test_conversation_with_a_link_by_external_ref_alone_is_written_the_same() -> None:
+    links = [Link(object="contact", external_ref="c-1")]
+    talk = talk_of(conversation(BUSINESS, links=links).interaction)
+    assert orjson.loads(talk.links) == [["contact", str(record_id_of(BUSINESS, "contact", "c-1"))]]
 
 
 def test_deleted_activity_is_nowhere() -> None:

@@ -110,7 +110,7 @@ def talk_of(interaction: Interaction) -> Talk:
         interaction.interaction_id,
         interaction.version,
         activity_id_of_interaction(interaction.interaction_id),
-        orjson.dumps(places_of(business_id, interaction.links)),
+        orjson.dumps(places_of(business_id, interaction.links), default=str),
         interaction.source,
         interaction.source_ref,
         kind,
