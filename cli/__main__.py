@@ -88,6 +88,9 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     for process in content["processes"]:
         where = f"process {process['pid']:<8} port {process['port']:<6} {process['rss_mib']:>4} MiB"
         output.result.print(f"  {process['name']:<20} {where}{'' if process['ready'] else '  not ready'}")
+    for name, problems in content["health"].items():
+        for problem in problems:
+            output.result.print(f"  {name:<20} {problem}", markup=False, style="red")
     for name, database in content["databases"].items():
         behind = f"  {content['lag'][name]} events not heard" if content["lag"].get(name) else ""
         reachable = "" if database["reachable"] else "  not reachable"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from cli.http import is_ready
+from cli.http import ask, is_ready
 from cli.place import ROOT, Place, Trouble, Working, read_json
 from libs.embedded import kafka, processes
 
@@ -32,10 +32,20 @@ def status(place: Place, lag: bool = False) -> dict[str, Any]:
     content: dict[str, Any] = {
         "ready": ready,
         "processes": found,
+        "health": _health(front.port) if front is not None else {},
         "databases": _databases(place),
         "kafka": _kafka(place),
     }
     return content | ({"lag": _lag(place) if content["kafka"]["reachable"] else {}} if lag else {})
+
+
+def _health(port: int) -> dict[str, list[str]]:
+    """Say what keeps each service from its work, in the words of `/healthz`."""
+    try:
+        content = ask(port, "GET", "/healthz")[1]
+    except OSError as error:
+        return {"process": [f"port {port} does not answer ({error})"]}
+    return content["services"] if isinstance(content, dict) and "services" in content else {"process": [str(content)]}
 
 
 def _process(name: str, process: Working, ready: bool) -> dict[str, Any]:

@@ -192,6 +192,28 @@ def verify(
     sys.exit(1 if breaks else 0)
 
 
+@app.command()
+def reseal() -> None:
+    """Seal the webhook secrets again under the first of WEBHOOK_MASTER_KEY's keys, so that the others can go."""
+    module = importlib.import_module("services.webhook_dispatcher.resealing")
+
+    async def all_of_them() -> None:
+        service = create("webhook-dispatcher")
+        keys = importlib.import_module("services.webhook_dispatcher.settings").Settings().webhook_master_key
+        await service.database.open()
+        try:
+            done, lost = await module.reseal(service.database, keys.get_secret_value())
+        finally:
+            await service.database.close()
+        typer.echo(f"webhook-dispatcher: {done} secrets sealed again", err=True)
+        if lost:
+            commands.refuse(
+                f"{lost} secrets are opened by none of the keys; put the key that sealed them behind the others"
+            )
+
+    commands.do(all_of_them)
+
+
 async def _rewind(service: Service) -> int:
     """Rewind a service's group; a process that has just ended counts as a member until its session is over."""
     broker = service.settings.broker()

@@ -25,6 +25,8 @@ Heard = tuple[type[Event], Handler, tuple[str, ...], bool]
 
 REFERENCE_WAIT_MAX_MS = 2_000
 ACCESS_STALE_MAX_S = 900
+AGE_SAID_S = 30.0
+"""A copy is touched every 5 s; from this age on its service's health says so."""
 
 
 class Access:
@@ -86,9 +88,26 @@ class Access:
         self._keys.forget()
         self._members.forget()
 
-    def touch(self) -> None:
-        """Note that the copy is up to date now: its consumer has reached the end of its topics."""
-        self._fresh_at = time.monotonic()
+    async def load_age(self) -> None:
+        """Read how old the copy was when it was last known: a restart does not make it fresh. Raises Unavailable."""
+        if self._stale_max_s is None:
+            return
+        async with self._database.work() as tx:
+            age_s = await store.find_copy_age(tx)
+        self._fresh_at = time.monotonic() - max(0.0, age_s or 0.0)
+
+    async def touch(self, lag_s: float = 0.0) -> None:
+        """Note that the copy was up to date `lag_s` ago: what its consumer has not handled is not older."""
+        self._fresh_at = max(self._fresh_at, time.monotonic() - lag_s)
+        async with self._database.work() as tx:
+            await store.save_copy_age(tx, lag_s)
+
+    def problems(self) -> list[str]:
+        """Say when the copy is so old that something is wrong, and from when on routes refuse."""
+        if self._stale_max_s is None or self.age_s() < min(AGE_SAID_S, self._stale_max_s / 2):
+            return []
+        bound_s = self._stale_max_s
+        return [f"access: the copy of the keys is {self.age_s():.0f} s old; routes answer 503 from {bound_s:.0f} s on"]
 
     def age_s(self) -> float:
         """Tell how long ago the copy was last known to be up to date; 0 where the tables are the truth."""

@@ -59,6 +59,21 @@ async def list_live_members(tx: Transaction, places: Collection[tuple[UUID, UUID
     return {(row[0], row[1]): row[2] for row in rows}
 
 
+async def find_copy_age(tx: Transaction) -> float | None:
+    """Find how many seconds ago this copy was up to date; None before the first time."""
+    age_s = await tx.value("select extract(epoch from now() - fresh_at)::float8 from access_copy")
+    return None if age_s is None else float(age_s)
+
+
+async def save_copy_age(tx: Transaction, age_s: float) -> None:
+    """Note that this copy was up to date so many seconds ago."""
+    await tx.execute(
+        """insert into access_copy (fresh_at) values (now() - make_interval(secs => $1::float8))
+        on conflict (one) do update set fresh_at = greatest(access_copy.fresh_at, excluded.fresh_at)""",
+        age_s,
+    )
+
+
 def _key_of(row: Record) -> KeyRow:
     return KeyRow(
         business_id=row["business_id"],

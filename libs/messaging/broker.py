@@ -47,6 +47,7 @@ class BrokerSettings:
     fetch_max_bytes: int = 4 * 1024 * 1024
     partition_fetch_max_bytes: int = 256 * 1024
     publish_timeout_s: float = 10.0
+    stuck_s: float = 30.0  # a batch or a look into the outbox that takes longer is somebody's business
     outbox_backlog_max_bytes: int = 1024 * 1024 * 1024
 
 

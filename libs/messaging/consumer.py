@@ -36,7 +36,6 @@ __all__ = ["Consumer", "Handler", "Subscription"]
 WAIT_MIN_S = 0.1
 WAIT_MAX_S = 10.0
 WATCH_S = 1.0
-STUCK_S = 60.0
 SILENT_S = 3.0
 """The broker answers a fetch within half a second, also when there is nothing."""
 
@@ -111,7 +110,7 @@ class Consumer:
         if self._trouble:
             problems.append(f"{self._group}: waiting: {self._trouble}")
         records, since = self._in_hand
-        if records and time.monotonic() - since > STUCK_S:
+        if records and time.monotonic() - since > self._settings.stuck_s:
             problems.append(f"{self._group}: one batch has taken {time.monotonic() - since:.0f} s")
         return problems
 
@@ -182,6 +181,7 @@ class Consumer:
                 await self._stopping.wait()
                 raise Unavailable("stopped")
             await self._handle_all(records)
+            await self._stops.keep()
         except Exception as error:
             self._trouble = str(error) or type(error).__name__
             metrics.WAITS.labels(self._group).inc()

@@ -37,8 +37,6 @@ ATTEMPTS_KEPT = "7 days"
 HELD_RETRY_S = 2.0
 STALE_S = 60.0
 """An event that is not published after so long is somebody's business; caught up with 100,000 are in 10 s."""
-SILENT_S = 30.0
-"""A frozen relay loses its lock after it, and one that has not looked at the outbox for so long is stuck."""
 
 _LOST = (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 _log = structlog.get_logger(__name__)
@@ -69,7 +67,7 @@ class Relay:
     def problems(self) -> list[str]:
         """Say what keeps events from leaving."""
         problems = list(self._trouble.values())
-        if (silent_s := time.monotonic() - self._turned_at) > SILENT_S:
+        if (silent_s := time.monotonic() - self._turned_at) > self._broker.stuck_s:
             problems.append(f"relay: has not looked into the outbox for {silent_s:.0f} s")
         if "broker" in self._trouble or self.age_s() > STALE_S:
             problems.append(f"relay: the oldest event that is not published is {self.age_s():.0f} s old")
@@ -106,7 +104,7 @@ class Relay:
                             self._trouble.pop("database", None)  # it answers; another process publishes
                             await asyncio.sleep(POLL_MAX_S)
                         await connection.execute("set synchronous_commit = off")  # a cursor lost is a chunk twice
-                        await connection.execute(f"set idle_session_timeout = '{SILENT_S:.0f}s'")
+                        await connection.execute(f"set idle_session_timeout = '{self._broker.stuck_s:.0f}s'")
                         if await connection.fetchval(READ_ONLY):
                             raise Unavailable("the database is read-only")
                         await self._lead(connection, Windows(connection))

@@ -80,16 +80,21 @@ class Stops:
             self._assignment.stop(replace(each.stop, offset=offset))
             self._tries[place] = time.monotonic(), TRY_FIRST_S
 
+    async def keep(self) -> None:
+        """Keep what has stopped since the last time. Raises Unavailable."""
+        self._tries = {place: each for place, each in self._tries.items() if place in self._assignment.stopped}
+        for place, stop in list(self._assignment.stopped.items()):
+            if place not in self._tries:
+                async with self._database.work() as tx:
+                    await save_stop(tx, self._group, stop)
+                self._tries[place] = time.monotonic() + TRY_FIRST_S, TRY_FIRST_S
+
     async def turn(self, can_handle: Callable[[Record], Awaitable[bool]]) -> None:
         """Keep what has stopped, hear what operators ask for, try what is due. Raises Unavailable, KafkaError."""
         stopped = self._assignment.stopped
         if not stopped:
             return
-        for place, stop in list(stopped.items()):
-            if place not in self._tries:
-                async with self._database.work() as tx:
-                    await save_stop(tx, self._group, stop)
-                self._tries[place] = time.monotonic() + TRY_FIRST_S, TRY_FIRST_S
+        await self.keep()
         async with self._database.work() as tx:
             wishes = {_place(each.stop): each.asked for each in await list_stops(tx, self._group)}
         for place, stop in list(stopped.items()):

@@ -20,6 +20,11 @@ FAILURES = Counter(
     "How often a background task ended with an error and was started again.",
     ("service", "task"),
 )
+LOOP_LATE = Histogram(
+    "activities_loop_late_seconds",
+    "How late the event loop woke a task that looks four times a second: requests wait as long besides.",
+    buckets=SECONDS,
+)
 HEALTHY = Gauge(
     "activities_service_healthy",
     "1 while /healthz/<service> reports no problem, 0 otherwise; sampled when /metrics is read.",

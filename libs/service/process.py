@@ -18,6 +18,7 @@ from libs.prefixes import prefix_of
 from libs.service import metrics, pages, problems
 from libs.service.edge import PROCESS, Edge, Message, Receive, Scope, Send
 from libs.service.service import Service
+from libs.service.watchdog import Watchdog
 
 RETRY_S = 0.5
 LISTEN_WAIT_S = 5.0
@@ -37,6 +38,7 @@ class Process:
         self._own = Edge(self._answer, PROCESS)
         self._started: set[str] = set()
         self._draining = False
+        self._watchdog = Watchdog()
         for service in services:
             app, prefixes = service.application()
             self._by_prefix |= dict.fromkeys(prefixes, app)
@@ -57,6 +59,7 @@ class Process:
         """
         loop = asyncio.get_running_loop()
         starting = [asyncio.create_task(self._start(service)) for service in self._services]
+        watching = asyncio.create_task(self._watchdog.run())
         config = uvicorn.Config(
             self, host=host, port=port, interface="asgi3", lifespan="off", log_config=None, access_log=False,
             server_header=False, timeout_graceful_shutdown=10, backlog=1024, h11_max_incomplete_event_size=64 << 10,
@@ -76,9 +79,9 @@ class Process:
             if not server.should_exit:
                 await server.serve()
         finally:
-            for task in starting:
+            for task in (*starting, watching):
                 task.cancel()
-            await asyncio.gather(*starting, return_exceptions=True)
+            await asyncio.gather(*starting, watching, return_exceptions=True)
             await asyncio.gather(*(service.stop() for service in self._services if service.name in self._started))
             await asyncio.to_thread(tracing.stop)
 
@@ -135,19 +138,24 @@ class Process:
                     waiting.append(f"{service.name} (keys)")
         return _json({"ready": not waiting, "waiting_for": waiting}, 503 if waiting else 200)
 
+    def _problems(self, service: Service) -> list[str]:
+        if service.name not in self._started:
+            return ["not started yet: waiting for its database"]
+        return [*service.problems(), *self._watchdog.problems()]
+
     def _health(self, name: str, request_id: str) -> Response:
         if not name:
-            found = {service.name: service.problems() for service in self._services}
+            found = {service.name: self._problems(service) for service in self._services}
             return _json({"healthy": not any(found.values()), "services": found}, 503 if any(found.values()) else 200)
         for service in self._services:
             if service.name == name:
-                found_here = service.problems()
+                found_here = self._problems(service)
                 return _json({"healthy": not found_here, "problems": found_here}, 503 if found_here else 200)
         return problems.problem(404, "no_such_service", f"{name[:100]!r} does not run in this process", request_id)
 
     def _metrics(self) -> Response:
         for service in self._services:
-            metrics.HEALTHY.labels(service.name).set(0 if service.problems() else 1)
+            metrics.HEALTHY.labels(service.name).set(0 if self._problems(service) else 1)
             for pool, (used, most) in service.database.connections().items():
                 metrics.CONNECTIONS.labels(service.name, pool).set(used)
                 metrics.CONNECTIONS_MAX.labels(service.name, pool).set(most)

@@ -147,6 +147,7 @@ class Service:
     async def start(self) -> None:
         """Open the database, then hear, relay and loop. Raises Unavailable while the database does not answer."""
         await self.database.open()
+        await self.access.load_age()
         broker = self.settings.broker()
         self._relay = Relay(self.database, broker)
         self._tasks.start("relay", self._relay.run)
@@ -155,7 +156,8 @@ class Service:
                 self.package, self.database, broker, self._access_subscriptions(), group=f"{self.package}.access"
             )
             await self._hear(accessing)
-            self._tasks.every("access copy", TOUCH_S, partial(self._touch_access, accessing))
+            touch_s = min(TOUCH_S, self.settings.access_stale_max_s / 3)
+            self._tasks.every("access copy", touch_s, partial(self._touch_access, accessing))
         if self._subscriptions:
             await self._hear(Consumer(self.package, self.database, broker, self._subscriptions, group=self.package))
         for inbound in self._inbound.by_topic() if self._inbound else ():
@@ -179,6 +181,7 @@ class Service:
         checks = [
             self._tasks.problems,
             self.database.problems,
+            self.access.problems,
             *(consumer.problems for consumer in self._consumers),
             *self._checks,
         ]
@@ -196,4 +199,4 @@ class Service:
 
     async def _touch_access(self, accessing: Consumer) -> None:
         if not accessing.problems():
-            self.access.touch()
+            await self.access.touch(accessing.lag_s())

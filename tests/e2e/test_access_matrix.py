@@ -101,6 +101,7 @@ ROWS = [
     Row("GET /api/directory/roles/{role_id}", RW[0], "role"),
     Row("POST /api/directory/api-keys", RW[1], None, body(name="new", scopes=["records.read"]), 201),
     Row("GET /api/directory/api-keys", RW[0]),
+    Row("POST /api/directory/api-keys/{key_id}/rotate", RW[1], "key", body(overlap_s=60), 201),
     Row("DELETE /api/directory/api-keys/{key_id}", RW[1], "spare_key", ok=204),
     Row(f"POST {RECORDS}", "records.write", None, fresh(name="New", external_ref="{}"), 201, CONTACT),
     Row(

@@ -281,3 +281,19 @@ async def test_wrong_headers_are_named_over_http(make_database: MakeDatabase) ->
         for headers in ([], [("Authorization", "Basic x")], [("X-API-KEY", "")]):
             assert (await client.get("/api/directory/members", headers=headers)).status_code == 401
         assert (await client.get("/api/directory/members", headers={"Authorization": f"bearer {key}"})).is_success
+
+
+async def test_restart_does_not_make_an_old_copy_fresh(make_database: MakeDatabase) -> None:
+    database = await make_database(COPY)
+    tenant = await settle(database)
+    first = Access(database, stale_max_s=60)
+    await first.touch(lag_s=100)
+    assert first.age_s() < 60, "it was fresh when it was made"
+    again = Access(database, stale_max_s=60)
+    await again.load_age()
+    assert "routes answer 503 from 60 s on" in " ".join(again.problems())
+    with pytest.raises(Unavailable, match="the copy of the keys is 10"):
+        await again.authenticate(headers_of(tenant.key.text))
+    await again.touch()
+    assert again.problems() == []
+    await again.authenticate(headers_of(tenant.key.text))

@@ -356,6 +356,28 @@ async def test_flood_of_poison_stops_its_partition_and_sets_nothing_aside(
     assert await admin.backlog(place.broker, place.group, [place.topic]) == 40
 
 
+async def test_batch_that_never_ends_is_said_while_everything_else_goes_on(
+    database: Database, place: Place, heard: Heard
+) -> None:
+    ended = asyncio.Event()
+
+    async def hang(tx: Transaction, events: Sequence[ActivityEvent]) -> None:
+        await ended.wait()
+
+    impatient = replace(place.broker, stuck_s=0.5)
+    subscription = Subscription(ActivityEvent, hang, (place.topic,))
+    consumer = Consumer(place.service, database, impatient, [subscription], group=place.group)
+    await send_sound(place, uuid7())
+    await consumer.start()
+    try:
+        await eventually(lambda: "one batch has taken" in " ".join(consumer.problems()), "it is said aloud")
+        ended.set()
+        await eventually(lambda: not consumer.problems(), "all is well")
+    finally:
+        ended.set()
+        await consumer.stop()
+
+
 async def test_operator_has_a_flood_set_aside_by_another_process_and_its_partition_goes_on(
     database: Database, place: Place, heard: Heard
 ) -> None:

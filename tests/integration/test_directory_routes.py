@@ -240,6 +240,37 @@ async def test_key_without_scopes_has_all_but_act_as(directory: Directory) -> No
     assert more.status_code == 403
 
 
+async def test_rotated_key_works_beside_the_new_one_until_it_ends(directory: Directory) -> None:
+    old = (await directory.call("POST", "/api-keys", {"name": "reader", "scopes": ["records.read"]})).json()
+    rotated = await directory.call("POST", f"/api-keys/{old['id']}/rotate", {"overlap_s": 3600}, Idempotency_Key="r")
+    new = rotated.json()
+    assert (rotated.status_code, new["name"], new["scopes"]) == (201, "reader", ["records.read"])
+    assert new["replaces"]["id"] == old["id"]
+    again = await directory.call("POST", f"/api-keys/{old['id']}/rotate", {"overlap_s": 3600}, Idempotency_Key="r")
+    assert (again.json()["id"], again.json()["api_key"]) == (new["id"], None)
+    for key in (old["api_key"], new["api_key"]):
+        assert (await directory.call_as(key, "GET", "/records/lead")).status_code == 200
+        assert (await directory.call_as(key, "POST", f"/api-keys/{old['id']}/rotate")).status_code == 403
+    third = (await directory.call("POST", f"/api-keys/{new['id']}/rotate", {"overlap_s": 0})).json()
+    ended = await directory.call_as(new["api_key"], "GET", "/records/lead")
+    assert (ended.status_code, ended.json()["code"]) == (401, "expired")
+    assert (await directory.call_as(third["api_key"], "GET", "/records/lead")).status_code == 200
+    over = await directory.call("POST", f"/api-keys/{new['id']}/rotate")
+    assert (over.status_code, over.json()["code"]) == (409, "key_ended")
+    long = await directory.call("POST", f"/api-keys/{third['id']}/rotate", {"overlap_s": 604_801})
+    assert (long.status_code, long.json()["errors"][0]["field"]) == (422, "overlap_s")
+    states = [each for each in await directory.events("directory.api_key") if str(each.id) == old["id"]]
+    assert [(each.version, each.expires_at is not None) for each in states] == [(1, False), (2, True)]
+
+
+async def test_key_with_more_scopes_than_the_caller_is_not_rotated_by_it(directory: Directory) -> None:
+    narrow = (await directory.call("POST", "/api-keys", {"name": "n", "scopes": ["directory.write"]})).json()
+    broad = (await directory.call("POST", "/api-keys", {"name": "b", "scopes": ["records.write"]})).json()
+    refused = await directory.call_as(narrow["api_key"], "POST", f"/api-keys/{broad['id']}/rotate")
+    assert (refused.status_code, refused.json()["code"]) == (403, "missing_scope")
+    assert (await directory.call_as(broad["api_key"], "POST", "/records/lead", {"name": "x"})).status_code == 201
+
+
 async def test_repeated_key_is_made_once_and_shown_once(directory: Directory) -> None:
     body = {"name": "again"}
     first, again = [await directory.call("POST", "/api-keys", body, Idempotency_Key="k") for _ in range(2)]

@@ -293,6 +293,19 @@ async def test_read_only_database_is_said_and_needs_nobody_to_recover(database: 
     await owner.close()
 
 
+async def test_relay_that_hangs_is_said_with_the_age_of_what_waits(database: Database, place: Place) -> None:
+    owner = await asyncpg.connect(database.urls.owner)
+    async with relaying(database, replace(place.broker, stuck_s=2.0)) as relay:
+        async with database.work() as tx:
+            await append(tx, [outgoing(place, uuid7(), 1)])
+        await read_until(place, place.topic, lambda found: len(found) == 1)
+        async with owner.transaction():
+            await owner.execute("lock table outbox in access exclusive mode")
+            await eventually(lambda: "has not looked into the outbox" in " ".join(relay.problems()), "it is said aloud")
+        await eventually(lambda: not relay.problems(), "no problem is left")
+    await owner.close()
+
+
 async def leave(owner: "asyncpg.Connection[asyncpg.Record]", name: str) -> None:
     """End all sessions but this one, as a fail-over does."""
     await owner.fetch(

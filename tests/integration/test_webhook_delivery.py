@@ -10,11 +10,17 @@ import standardwebhooks
 
 from libs.contracts.ids import uuid7
 from libs.database import Database
+from services.webhook_dispatcher import signing
+from services.webhook_dispatcher.resealing import reseal
+from services.webhook_dispatcher.sealing import Sealer
+from services.webhook_dispatcher.store import endpoints
 from tests.conftest import MakeDatabase
 from tests.support.sink import Answer, Sink
 from tests.support.webhooks import (
+    MASTER_KEY,
     POLICY,
     Setting,
+    _Tenant,
     all_are,
     attempts_of,
     deliveries_of,
@@ -54,6 +60,45 @@ async def test_logged_activity_arrives_signed_with_the_stored_bytes(database: Da
     assert (attempt["number"], attempt["result"], attempt["http_status"]) == (1, "delivered", 200)
     assert attempt["address"] == "127.0.0.1"
     assert {"connect", "answer", "total"} <= set(orjson.loads(attempt["phases"]))
+
+
+async def test_rotated_secret_and_the_old_one_sign_beside_each_other_until_the_old_one_ends(
+    database: Database,
+) -> None:
+    async with Sink.started() as sink, dispatching(database) as dispatcher:
+        id_, old = await make_endpoint(database, BUSINESS, sink.url())
+        new = signing.generate_secret()
+        sealed = Sealer(MASTER_KEY).seal(signing.key_of(new), BUSINESS, id_)
+        async with database.transaction(_Tenant(BUSINESS)) as tx:
+            await endpoints.expire_secrets(tx, BUSINESS, id_, 3600)
+            await endpoints.insert_secret(tx, BUSINESS, id_, (uuid7(), sealed))
+        await hear(database, [event_of(BUSINESS)], dispatcher)
+        [request] = await sink.received(1)
+        for secret in (old, new):
+            standardwebhooks.Webhook(secret).verify(request.body, dict(request.headers))
+        async with database.transaction(_Tenant(BUSINESS)) as tx:
+            later = (uuid7(), Sealer(MASTER_KEY).seal(signing.key_of(new), BUSINESS, id_))
+            await endpoints.expire_secrets(tx, BUSINESS, id_, 0)
+            await endpoints.insert_secret(tx, BUSINESS, id_, later)
+        await hear(database, [event_of(BUSINESS)], dispatcher)
+        request = (await sink.received(2))[-1]
+        standardwebhooks.Webhook(new).verify(request.body, dict(request.headers))
+        with pytest.raises(standardwebhooks.webhooks.WebhookVerificationError):
+            standardwebhooks.Webhook(old).verify(request.body, dict(request.headers))
+
+
+async def test_master_key_is_rotated_without_a_secret_lost(database: Database) -> None:
+    another = "another-master-key-of-the-tests"
+    made = [await make_endpoint(database, BUSINESS, f"http://127.0.0.1:9/{n}") for n in range(3)]
+    assert await reseal(database, f"{another},{MASTER_KEY}") == (3, 0)
+    assert await reseal(database, another) == (3, 0)
+    assert await reseal(database, MASTER_KEY) == (0, 3)
+    async with database.work() as tx:
+        rows = await tx.fetch("select endpoint_id, sealed from endpoint_secret")
+    sealer = Sealer(another)
+    assert {row[0]: sealer.open(row[1], BUSINESS, row[0]) for row in rows} == {
+        id_: signing.key_of(secret) for id_, secret in made
+    }
 
 
 async def test_completed_plan_is_delivered_as_logged_and_as_completed(database: Database) -> None:

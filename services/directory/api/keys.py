@@ -1,5 +1,6 @@
-"""API keys: made, listed, revoked."""
+"""API keys: made, listed, rotated, revoked."""
 
+from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from pydantic import Field
 
 from libs.access import SCOPES, Principal, may
 from libs.access.keys import generate_key
+from libs.errors import Conflict
 from libs.messaging.outbox import append
 from libs.service.answers import versioned
 from libs.service.body import Body, Line
@@ -31,6 +33,12 @@ class KeyBody(Body):
 
     name: Annotated[str, Line(200)]
     scopes: Annotated[list[str], Field(max_length=len(SCOPES))] | None = None
+
+
+class RotationBody(Body):
+    """For how long the old key still works beside the new one."""
+
+    overlap_s: Annotated[int, Field(ge=0, le=rules.OVERLAP_MAX_S)] = rules.OVERLAP_DEFAULT_S
 
 
 @router.post("", status_code=201)
@@ -60,6 +68,37 @@ async def create_key(body: KeyBody, principal: Writer, request: Request, databas
             return versioned(fresh[0] | {"api_key": None}, 1, 201, key.id)
 
         answer = await once(tx, principal, request, write)
+    return versioned(fresh[0] | {"api_key": key.text}, 1, 201, key.id) if fresh else answer
+
+
+@router.post("/{key_id}/rotate", status_code=201)
+async def rotate_key(
+    key_id: UUID, principal: Writer, request: Request, database: DatabaseDep, body: RotationBody | None = None
+) -> Response:
+    """Make a key with the old one's name and scopes, shown once; the old one ends after `overlap_s`."""
+    at = now()
+    ends_at = at + timedelta(seconds=(body or RotationBody()).overlap_s)
+    key = generate_key("api", principal.business_id)
+    fresh: list[dict[str, Any]] = []
+    async with database.transaction(principal) as tx:
+
+        async def write() -> Response:
+            must_exist(await keys.find_key(tx, principal.business_id, key_id), "key", key_id)
+            old = await keys.end_key(tx, principal.business_id, key_id, ends_at)
+            if old is None:
+                raise Conflict(f"key {key_id} is a member token or has ended: make a new one instead", "key_ended")
+            rules.grant_scopes(old["scopes"], principal.scopes)
+            row = await keys.insert_key(
+                tx, old | {"id": key.id, "hash": key.hash, "created_at": at, "expires_at": None}
+            )
+            await security.insert_event(tx, "key.rotated", key_id, done_by(principal, request))
+            await security.insert_event(tx, "key.made", key.id, done_by(principal, request))
+            await append(tx, events_of("directory.api_key", [old, row]))
+            fresh.append(shown(row) | {"replaces": {"id": key_id, "expires_at": old["expires_at"]}})
+            return versioned(fresh[0] | {"api_key": None}, 1, 201, key.id)
+
+        answer = await once(tx, principal, request, write)
+    request.app.state.access.invalidate()
     return versioned(fresh[0] | {"api_key": key.text}, 1, 201, key.id) if fresh else answer
 
 

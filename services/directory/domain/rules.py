@@ -18,6 +18,10 @@ TOKEN_MAX_S = 365 * 24 * 3600
 ERASED = "was erased and takes nothing in any more"
 """Otherwise the next nightly import would bring the person back."""
 
+OVERLAP_DEFAULT_S = 24 * 3600
+OVERLAP_MAX_S = 7 * 24 * 3600
+"""For how long a rotated key still opens what it did."""
+
 PERMISSIONS: tuple[str, ...] = tuple(
     f"{life}.{act}" for life in ("scheduled", "logged") for act in ("view", "log", "create", "edit", "delete")
 )

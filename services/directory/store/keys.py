@@ -43,6 +43,22 @@ async def revoke_key(tx: Transaction, business_id: UUID, key_id: UUID, at: datet
     return dict(row) if row else None
 
 
+async def end_key(tx: Transaction, business_id: UUID, key_id: UUID, at: datetime) -> Row | None:
+    """Let a live key of kind `api` end at `at`, or earlier where that was said; None where there is none."""
+    row = await tx.find(
+        """
+        update api_key set version = version + 1, expires_at = least(expires_at, $3)
+        where business_id = $1 and id = $2 and kind = 'api' and revoked_at is null
+            and (expires_at is null or expires_at > now())
+        returning *
+        """,
+        business_id,
+        key_id,
+        at,
+    )
+    return dict(row) if row else None
+
+
 async def find_key(tx: Transaction, business_id: UUID, key_id: UUID) -> Row | None:
     """Find a key, revoked or not."""
     row = await tx.find("select * from api_key where business_id = $1 and id = $2", business_id, key_id)

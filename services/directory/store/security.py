@@ -8,7 +8,7 @@ from uuid import UUID
 from libs.database import Transaction
 
 Row = dict[str, Any]
-Kind = Literal["key.made", "key.revoked", "record.erased"]
+Kind = Literal["key.made", "key.rotated", "key.revoked", "record.erased"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,29 @@ async def expire_secrets(tx: Transaction, business_id: UUID, endpoint_id: UUID, 
     )  # fmt: skip
 
 
+async def list_sealed(
+    tx: Transaction, after: tuple[UUID, UUID, UUID], limit: int
+) -> list[tuple[UUID, UUID, UUID, bytes]]:
+    """List sealed secrets of all businesses, in order of (business, endpoint, id), locked for a change."""
+    rows = await tx.fetch(
+        """select business_id, endpoint_id, id, sealed from endpoint_secret
+            where (business_id, endpoint_id, id) > ($1, $2, $3) order by 1, 2, 3 limit $4 for update""",
+        *after, limit,
+    )  # fmt: skip
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
+async def save_sealed(tx: Transaction, secrets: Sequence[tuple[UUID, UUID, UUID, bytes]]) -> None:
+    """Save secrets that were sealed again."""
+    await tx.execute(
+        """update endpoint_secret s set sealed = n.sealed
+             from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[]) as n (business_id, endpoint_id, id, sealed)
+            where s.business_id = n.business_id and s.endpoint_id = n.endpoint_id and s.id = n.id""",
+        [one[0] for one in secrets], [one[1] for one in secrets], [one[2] for one in secrets],
+        [one[3] for one in secrets],
+    )  # fmt: skip
+
+
 async def resume_parked(tx: Transaction, business_id: UUID, endpoint_id: UUID) -> int:
     """Let deliveries that waited for a paused or disabled endpoint go on."""
     return await tx.execute(
