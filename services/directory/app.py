@@ -1,7 +1,7 @@
 """Wiring: what directory serves."""
 
 from libs.service import Service
-from services.directory.api import businesses, erasures, keys, members, records, roles, security
+from services.directory.api import businesses, erasures, keys, members, objects, records, roles, security
 from services.directory.settings import Settings
 
 
@@ -13,6 +13,7 @@ def create(settings: Settings) -> Service:
     service.serve(roles.router)
     service.serve(keys.router)
     service.serve(records.router)
+    service.serve(objects.router)
     service.serve(erasures.router)
     service.serve(security.router)
     return service

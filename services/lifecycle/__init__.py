@@ -1,7 +1,7 @@
 """Lifecycle: the only source of truth about activities.
 
-Owns    activity_object, activity, history, activity_append, admission, waiting, erasure, record (a copy)
+Owns    activity_object, activity, history, activity_append, admission, waiting, erasure, record, record_object (copies)
 Serves  /api/activities
-Hears   activity.received, directory.business, directory.record, access
+Hears   activity.received, directory.business, directory.object, directory.record, access
 Emits   activity.created, .completed, .changed, .appended, activity.answered, activity.object
 """

@@ -113,7 +113,8 @@ async def _look_up(
 ) -> dict[UUID, Known]:
     everyone = [*fresh, *(report for pending in waited.values() for report in pending)]
     businesses = {report.business_id for report in everyone}
-    return await looking.look_up(tx, businesses, looking.people_of(everyone), now)
+    own_objects = looking.speak_of_own_objects(everyone)
+    return await looking.look_up(tx, businesses, looking.people_of(everyone), now, own_objects)
 
 
 def _settle_all(

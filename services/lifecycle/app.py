@@ -1,6 +1,6 @@
 """Wiring: what lifecycle serves, hears and does by itself."""
 
-from libs.contracts.directory import Business, Record
+from libs.contracts.directory import Business, Record, RecordObject
 from libs.contracts.report import ReportReceived
 from libs.service import Service
 from services.lifecycle import erasing, handlers, waits
@@ -18,6 +18,7 @@ def create(settings: Settings) -> Service:
         service.serve(router, invalid_status=400)
     service.on(ReportReceived, handlers.admit_activities, on_set_aside=handlers.answer_set_aside)
     service.on(Business, handlers.begin_businesses, latest=True)
+    service.on(RecordObject, handlers.copy_objects, latest=True)
     service.on(Record, handlers.copy_records, latest=True)
     service.every(MINUTE_S, waits.look_again)
     service.every(ERASING_S, erasing.go_on)

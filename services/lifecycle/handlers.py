@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from libs.contracts.directory import Business, Record
+from libs.contracts.directory import Business, Record, RecordObject
 from libs.contracts.ids import split_key
 from libs.contracts.report import ReportReceived
 from libs.database import Transaction
@@ -31,6 +31,11 @@ async def answer_set_aside(tx: Transaction, record: KafkaRecord) -> None:
 async def begin_businesses(tx: Transaction, events: Sequence[Business]) -> None:
     """Give new businesses their preset activity objects."""
     await looking.find_types(tx, [event.id for event in events if event.deleted_at is None], now())
+
+
+async def copy_objects(tx: Transaction, events: Sequence[RecordObject]) -> None:
+    """Keep a copy of what record objects there are."""
+    await records.upsert_objects(tx, events)
 
 
 async def copy_records(tx: Transaction, events: Sequence[Record]) -> None:

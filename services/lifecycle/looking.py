@@ -11,18 +11,31 @@ from libs.contracts.report import ReportReceived
 from libs.database import Transaction
 from libs.messaging.outbox import Outgoing, append
 from services.lifecycle.domain.known import Known, uuid_or_none
-from services.lifecycle.domain.presets import presets_of
-from services.lifecycle.store import objects
+from services.lifecycle.domain.presets import RECORD_OBJECTS, presets_of
+from services.lifecycle.store import objects, records
 
 
 async def look_up(
-    tx: Transaction, business_ids: Collection[UUID], people: Collection[tuple[UUID, str]], now: datetime
+    tx: Transaction,
+    business_ids: Collection[UUID],
+    people: Collection[tuple[UUID, str]],
+    now: datetime,
+    own_objects: bool = True,
 ) -> dict[UUID, Known]:
-    """Look up businesses, and those of `people` (business, id or e-mail address or name) who are members or roles."""
+    """Look up businesses, and those of `people` (business, id or e-mail address or name) who are members or roles.
+
+    `own_objects`: also the record objects that the businesses made for themselves.
+    """
     types = await find_types(tx, business_ids, now)
     zones = await list_zones(tx, business_ids)
+    own = await records.list_objects(tx, business_ids) if own_objects else {}
     known = {
-        business_id: Known(business_id, zones.get(business_id, "UTC"), _by_name(types[business_id]))
+        business_id: Known(
+            business_id,
+            zones.get(business_id, "UTC"),
+            _by_name(types[business_id]),
+            record_objects=own.get(business_id, frozenset()),
+        )
         for business_id in business_ids
     }
     if not people:
@@ -73,6 +86,11 @@ def people_of(reports: Iterable[ReportReceived]) -> set[tuple[UUID, str]]:
             if text is not None and ("@" in text or len(text) == 36):
                 people.add((event.business_id, text))
     return people
+
+
+def speak_of_own_objects(reports: Iterable[ReportReceived]) -> bool:
+    """Tell whether reports are linked to records of other objects than every business has."""
+    return any(link.object not in RECORD_OBJECTS for event in reports for link in event.report.links)
 
 
 def _by_name(types: Iterable[ActivityObject]) -> dict[str, ActivityObject]:

@@ -1,6 +1,6 @@
 """Loops over the reports that wait for an activity."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from libs.database import Database
 from libs.service.clock import now
@@ -19,9 +19,13 @@ async def look_again(database: Database) -> None:
             await admission.retry(tx, keys, now())
         if len(keys) < SLICE:
             break
+    await refuse_expired(database, now())
+
+
+async def refuse_expired(database: Database, at: datetime) -> None:
+    """Refuse the reports that have waited for 7 days at an instant; their receipts say why."""
     while True:
         async with database.work() as tx:
-            moment = now()
-            count = await admission.expire(tx, moment - WAIT_MAX, moment, SLICE)
+            count = await admission.expire(tx, at - WAIT_MAX, at, SLICE)
         if count < SLICE:
             break

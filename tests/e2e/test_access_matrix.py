@@ -103,6 +103,11 @@ ROWS = [
     Row("GET /api/directory/api-keys", RW[0]),
     Row("POST /api/directory/api-keys/{key_id}/rotate", RW[1], "key", body(overlap_s=60), 201),
     Row("DELETE /api/directory/api-keys/{key_id}", RW[1], "spare_key", ok=204),
+    Row("POST /api/directory/objects", RW[1], None, fresh(name="Own {}", api_name="own_{}"), 201),
+    Row("GET /api/directory/objects", RW[0]),
+    Row("GET /api/directory/objects/{object}", RW[0], "object"),
+    Row("PATCH /api/directory/objects/{object}", RW[1], "object", body(statuses=["Open"])),
+    Row("DELETE /api/directory/objects/{object}", RW[1], "spare_object", ok=204),
     Row(f"POST {RECORDS}", "records.write", None, fresh(name="New", external_ref="{}"), 201, CONTACT),
     Row(
         f"POST {RECORDS}", "records.write", "member",
@@ -322,6 +327,7 @@ async def furnish(system: System, client: httpx.AsyncClient) -> Tenant:
         things[f"{spare}member"] = await make("/api/directory/members", person)
         things[f"{spare}role"] = await make("/api/directory/roles", {"name": f"{spare}{canary}"})
         things[f"{spare}key"] = await make("/api/directory/api-keys", {"name": canary})
+        things[f"{spare}object"] = await make("/api/directory/objects", {"name": f"{spare}{canary}"})
         contact = {"name": canary, "external_ref": f"{spare}{canary}"}
         things[f"{spare}record"] = await make(RECORDS.format(object="contact"), contact)
     await make(f"{RECORDS.format(object='contact')}/by-ref/c-same", {"name": canary, "external_ref": "c-same"}, "PUT")

@@ -11,8 +11,8 @@ import pytest
 
 from libs.contracts.activity import ActivityEvent, Link
 from libs.contracts.decoding import decoder_of
-from libs.contracts.directory import Business
-from libs.contracts.ids import activity_id_of, receipt_id_of, uuid7
+from libs.contracts.directory import Business, RecordObject
+from libs.contracts.ids import activity_id_of, receipt_id_of, record_id_of, uuid7
 from libs.contracts.report import ReportAnswered, ReportBody, ReportReceived
 from libs.database import Database
 from libs.errors import Unavailable
@@ -179,6 +179,53 @@ async def test_a_report_that_waited_seven_days_is_refused(database: Database) ->
     assert Counter(each.outcome for each in await answers(database)) == {"waiting": 2, "refused": 1}
     async with database.work() as tx:
         assert await tx.value("select count(*) from waiting") == 1
+
+
+async def test_waiting_ends_after_seven_days_to_the_second_and_for_good(database: Database) -> None:
+    tenant = await settle(database)
+    waiting = report(tenant.business_id, "cancel", "a")
+    await admit(database, waiting)
+    week = timedelta(days=7)
+    await waits.refuse_expired(database, RECEIVED + week)
+    assert [each.outcome for each in await answers(database)] == ["waiting"]
+    ended_at = RECEIVED + week + timedelta(seconds=1)
+    for _ in range(2):
+        await waits.refuse_expired(database, ended_at)
+    refused = (await answers(database))[-1]
+    assert (len(await answers(database)), refused.outcome, refused.answered_at) == (2, "refused", ended_at)
+    assert [reason.code for reason in refused.reasons] == ["waited_too_long"]
+    await admit(database, report(tenant.business_id, "schedule", "a", type="call"), waiting)
+    told = {each.receipt_id: each.outcome for each in await answers(database)}
+    assert told[waiting.receipt_id] == "refused"
+    assert "applied" in told.values()
+
+
+async def test_links_take_the_business_s_own_record_objects_while_they_are_there(database: Database) -> None:
+    tenant, other = await settle(database), await settle(database)
+    kind = RecordObject(
+        business_id=tenant.business_id, id=uuid7(), version=1, name="Policy", api_name="policy", created_at=RECEIVED
+    )
+    linked = {"type": "call", "links": [Link(object="policy", external_ref="p-1")]}
+
+    async def outcome(business_id: UUID, ref: str) -> tuple[str, list[str]]:
+        await admit(database, report(business_id, "log", ref, **linked))
+        last = (await answers(database))[-1]
+        return last.outcome, [reason.message for reason in last.reasons]
+
+    assert (await outcome(tenant.business_id, "early"))[0] == "refused"
+    async with database.work() as tx:
+        await handlers.copy_objects(tx, [kind])
+    assert (await outcome(tenant.business_id, "known"))[0] == "applied"
+    activity = (await events(database))[-1][1].activity
+    assert activity.links[0].record_id == record_id_of(tenant.business_id, "policy", "p-1")
+    refused, why = await outcome(other.business_id, "foreign")
+    assert refused == "refused"
+    assert "contact, account, lead" in why[0]
+    gone = kind.model_copy(update={"version": 2, "deleted_at": RECEIVED})
+    async with database.work() as tx:
+        await handlers.copy_objects(tx, [gone])
+        await handlers.copy_objects(tx, [kind])
+    assert (await outcome(tenant.business_id, "late"))[0] == "refused"
 
 
 async def test_an_unknown_activity_id_waits_even_for_a_log(database: Database) -> None:

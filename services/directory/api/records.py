@@ -21,7 +21,7 @@ from services.directory.api.bulk import Lines, new_record, save_lines
 from services.directory.api.pages import Page, answer_page, must_exist, shown
 from services.directory.domain import rules
 from services.directory.domain.events import events_of
-from services.directory.store import businesses, members, records
+from services.directory.store import businesses, members, objects, records
 from services.directory.store.records import NewRecord, Place
 
 router = APIRouter(prefix="/api/directory/records/{object}")
@@ -94,7 +94,7 @@ async def save_bulk(call: Writing) -> Response:
     async with call.database.transaction(call.principal) as tx:
 
         async def write() -> Response:
-            found = await _find_object(tx, call.place)
+            found = await _hold_object(tx, call.place)
             answer = await save_lines(tx, call.principal, found, lines, now())
             return Response(answer, media_type="application/json")
 
@@ -188,7 +188,7 @@ async def _check(tx: Transaction, place: Place, body: RecordBody) -> NewRecord:
 
 
 async def _refuse_unknown(tx: Transaction, place: Place, status: str | None, owner_id: UUID | None) -> None:
-    found = await _find_object(tx, place)
+    found = await _hold_object(tx, place)
     owners = {owner_id} if owner_id is not None else set()
     known = await members.list_member_ids(tx, place.business_id, owners) if owners else set()
     problems = list(rules.check_record(status, owner_id, found["statuses"], known))
@@ -198,6 +198,12 @@ async def _refuse_unknown(tx: Transaction, place: Place, status: str | None, own
 
 async def _find_object(tx: Transaction, place: Place) -> dict[str, Any]:
     found = await businesses.find_object(tx, place.business_id, place.object)
+    return must_exist(found, "record object", repr(place.object))
+
+
+async def _hold_object(tx: Transaction, place: Place) -> dict[str, Any]:
+    """Find the object to write records of: it is not deleted before they are."""
+    found = await objects.hold_object(tx, place.business_id, place.object)
     return must_exist(found, "record object", repr(place.object))
 
 

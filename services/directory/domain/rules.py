@@ -1,5 +1,7 @@
 """What is allowed for businesses, members, keys and records."""
 
+import re
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -42,6 +44,37 @@ PRESETS = (
     Preset("account", "Account", ()),
     Preset("lead", "Lead", ("New", "Contacted", "Qualified", "Converted", "Lost")),
 )
+
+
+PRESET_NAMES = frozenset(preset.api_name for preset in PRESETS)
+RESERVED = frozenset(
+    ("activity", "all", "any", "badges", "bulk", "business", "by_ref", "interaction", "member", "none", "null",
+     "object", "record", "role")
+)  # fmt: skip
+"""Words that mean something else where an object's api_name may stand."""
+_API_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
+
+
+def api_name_of(name: str) -> str:
+    """Make an api_name of a name: `Policy holder` becomes `policy_holder`. Empty where nothing of it can be used."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:100]
+
+
+def check_api_name(api_name: str) -> Iterator[Problem]:
+    """Name what is wrong with an api_name."""
+    if _API_NAME.fullmatch(api_name) is None:
+        message = f"is {api_name!r}; give small letters, digits and _, beginning with a letter, up to 100"
+        yield Problem("api_name", "api_name_invalid", message)
+    elif api_name in RESERVED:
+        yield Problem("api_name", "reserved", f"{api_name!r} is reserved, as are {', '.join(sorted(RESERVED))}")
+
+
+def check_statuses(statuses: Sequence[str]) -> Iterator[Problem]:
+    """Name statuses that stand twice."""
+    for index, status in enumerate(statuses):
+        if status in statuses[:index]:
+            yield Problem(f"statuses.{index}", "twice", f"{status!r} stands twice")
 
 
 @cache

@@ -12,7 +12,7 @@ from services.lifecycle import looking
 from services.lifecycle.api.answers import paged, shown_object
 from services.lifecycle.api.callers import Caller, Reader, refuse
 from services.lifecycle.api.references import look_up, object_in_path
-from services.lifecycle.domain.presets import RECORD_OBJECTS, record_object_of
+from services.lifecycle.domain.known import Known
 from services.lifecycle.domain.reports import allows
 
 router = APIRouter(prefix="/api/activities")
@@ -32,9 +32,11 @@ async def list_objects(
     """List activity objects, those alone that go with a record object if one is named."""
     found = [kind for kind in await _live(caller) if search is None or search.lower() in kind.name.lower()]
     if custom_object_id is not None:
-        name = record_object_of(caller.business_id, custom_object_id)
+        known = await _known(caller)
+        name = known.record_object(custom_object_id)
         if name is None:
-            message = f"{custom_object_id[:100]!r} is not a record object; there are {', '.join(RECORD_OBJECTS)}"
+            names = ", ".join(known.record_object_names())
+            message = f"{custom_object_id[:100]!r} is not a record object; there are {names}"
             refuse([Problem("custom_object_id", "does_not_exist", message)])
         found = [kind for kind in found if name is not None and allows(kind, name)]
     chosen = found[(page - 1) * page_size : page * page_size]
@@ -58,6 +60,11 @@ async def get_object(object: str, caller: Reader) -> Response:  # noqa: A002 - t
         references = await look_up(tx, caller)
     kind = object_in_path(references.known, object)
     return versioned(shown_object(kind), kind.version)
+
+
+async def _known(caller: Caller) -> Known:
+    async with caller.database.transaction(caller.principal) as tx:
+        return (await look_up(tx, caller)).known
 
 
 async def _live(caller: Caller) -> list[ActivityObject]:

@@ -15,7 +15,6 @@ from services.lifecycle.api.callers import Caller
 from services.lifecycle.domain import reports as rules
 from services.lifecycle.domain.held import Assignee, Link
 from services.lifecycle.domain.known import Known
-from services.lifecycle.domain.presets import record_object_of
 from services.lifecycle.store import records
 
 _TEXTS = ("notes", "subject", "summary", "location", "direction", "duration_min")
@@ -79,7 +78,7 @@ class References:
         """Find the records that an activity is about."""
         links = []
         for place, entity in enumerate(entities):
-            name = record_object_of(self.caller.business_id, entity.object_text) or entity.object_text
+            name = self.known.record_object(entity.object_text) or entity.object_text
             links.append(Link(object=name, record_id=entity.entity_id, all=entity.all))
             if (entity.entity_id is None) != entity.all:
                 message = "give a record's id, or all: true"

@@ -9,21 +9,34 @@ from libs.contracts import activity as contract
 from libs.contracts.activity_object import ActivityObject
 from services.lifecycle.domain.due import end_of_day
 from services.lifecycle.domain.held import Assignee, Person
+from services.lifecycle.domain.presets import RECORD_OBJECTS, record_object_of
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One business. `types` is by api_name and by id, `members` by id and by e-mail address, `roles` by id."""
+    """One business. `types` is by api_name and by id, `members` by id and by e-mail address, `roles` by id.
+
+    `record_objects` are the api_names of those that the business made for itself.
+    """
 
     business_id: UUID
     zone: str = "UTC"
     types: dict[str, ActivityObject] = field(default_factory=dict)
     members: dict[str, KnownMember] = field(default_factory=dict)
     roles: dict[UUID, KnownRole] = field(default_factory=dict)
+    record_objects: frozenset[str] = frozenset()
 
     def type_of(self, text: str) -> ActivityObject | None:
         """Find an activity object by api_name or id."""
         return self.types.get(text) or self.types.get(text.lower())
+
+    def record_object(self, text: str) -> str | None:
+        """Find a record object by api_name, a preset by its id too; None where there is no such one."""
+        return record_object_of(self.business_id, text) or (text if text in self.record_objects else None)
+
+    def record_object_names(self) -> list[str]:
+        """Name the record objects, the presets first."""
+        return [*RECORD_OBJECTS, *sorted(self.record_objects.difference(RECORD_OBJECTS))]
 
     def type_names(self) -> list[str]:
         """Name the types that can be used, in their order."""

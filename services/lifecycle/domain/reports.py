@@ -25,7 +25,7 @@ from services.lifecycle.domain.held import (
     waiting,
 )
 from services.lifecycle.domain.known import Known
-from services.lifecycle.domain.presets import RECORD_OBJECTS, record_object_of
+from services.lifecycle.domain.presets import record_object_of
 
 RANKS = {"schedule": PLAN, "complete": COMPLETE, "log": LOG}
 _AS_IT_IS = (
@@ -131,9 +131,10 @@ def link_problems(
     problems = []
     seen: set[str] = set()
     for place, link in enumerate(links):
-        field, name = f"links.{place}.object", record_object_of(known.business_id, link.object)
+        field, name = f"links.{place}.object", known.record_object(link.object)
         if name is None:
-            message = f"{link.object[:100]!r} is not a record object; there are {', '.join(RECORD_OBJECTS)}"
+            names = ", ".join(known.record_object_names())
+            message = f"{link.object[:100]!r} is not a record object; there are {names}"
             problems.append(Reason(field=field, code="does_not_exist", message=message))
         elif kind is not None and not allows(kind, name):
             message = f"{name!r} is not allowed for activities of type {kind.api_name!r} ({kind.association_mode})"

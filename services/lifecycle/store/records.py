@@ -1,9 +1,9 @@
-"""A copy of what records there are."""
+"""A copy of what records there are, and of what kinds."""
 
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from libs.contracts.directory import Record
+from libs.contracts.directory import Record, RecordObject
 from libs.database import Transaction
 
 
@@ -41,3 +41,35 @@ async def list_records(
         business_id, list(record_ids),
     )  # fmt: skip
     return {row[0]: (row[1], row[2], row[3]) for row in rows}
+
+
+async def upsert_objects(tx: Transaction, kinds: Sequence[RecordObject]) -> None:
+    """Save the state of record objects where it is newer; at most one state of each."""
+    await tx.execute(
+        """
+        insert into record_object (business_id, id, version, api_name, deleted_at)
+        select distinct on (business_id, id) *
+        from unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::timestamptz[])
+            as new (business_id, id, version, api_name, deleted_at)
+        order by business_id, id, version desc
+        on conflict (business_id, id) do update set version = excluded.version, deleted_at = excluded.deleted_at
+        where record_object.version < excluded.version
+        """,
+        [kind.business_id for kind in kinds],
+        [kind.id for kind in kinds],
+        [kind.version for kind in kinds],
+        [kind.api_name for kind in kinds],
+        [kind.deleted_at for kind in kinds],
+    )
+
+
+async def list_objects(tx: Transaction, business_ids: Collection[UUID]) -> dict[UUID, frozenset[str]]:
+    """List the record objects of businesses that are not deleted, by their api_names."""
+    rows = await tx.fetch(
+        """
+        select business_id, array_agg(api_name) from record_object
+        where business_id = any($1::uuid[]) and deleted_at is null group by business_id
+        """,
+        list(business_ids),
+    )
+    return {row[0]: frozenset(row[1]) for row in rows}
