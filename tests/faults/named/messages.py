@@ -1,21 +1,24 @@
 """Messages that are poison, too large, too many, or the same under another body; clients that go away."""
 
 import asyncio
+import signal
 from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
 
 from cli.check import groups, surroundings
-from libs.contracts.ids import activity_id_of, key_of, uuid7
+from libs.contracts.ids import key_of, uuid7
 from libs.contracts.topics import BY_NAME
 from libs.service.edge import BODY_MAX_BYTES
 from tests.faults.evidence import POISON
 from tests.faults.load import REFUSED, Tenant
 from tests.faults.named import fault
 from tests.faults.rig import Rig
+from tests.support.system import eventually
 
 POISONED = ("activity.received", "activity.answered", "activity.created", "activity.completed", "activity.changed")
+AWAY_S = 15.0
 AT = "2026-01-31T09:00:00Z"
 Headers = list[tuple[str, bytes]]
 
@@ -163,6 +166,31 @@ async def _cut_off(rig: Rig, tenant: Tenant, body: bytes, waits: int) -> None:
         return
 
 
-def place_of(tenant: Tenant, ref: str) -> UUID:
-    """Name the activity of a ref of the source crm."""
-    return activity_id_of(UUID(tenant.business.id), "crm", ref)
+@fault("poison-flood", "a flood of poison stops its partition, loudly; an operator lets it go on", "alone")
+async def poison_flood(rig: Rig) -> None:
+    place, business = rig.installation, UUID(rig.tenants[0].business.id)
+    key, headers = key_of(business, uuid7()), [("ce_type", b"activity.updated"), ("ce_version", b"7")]
+    await rig.produce(
+        [("activity.changed", key, b"garbage", [*headers, (POISON, str(uuid4()).encode())]) for _ in range(400)]
+    )
+
+    async def stopped() -> bool:
+        return any("is stopped at" in problem for problem in await place.problems())
+
+    await eventually(stopped, 30, "a partition is stopped")
+    for name in ("timeline-projector", "reporting"):
+        done = await place.command("resume", name, "--set-aside")
+        assert done.returncode == 0, done.stderr
+
+
+@fault("lag-explosion", "the projections are away while thousands arrive; old and new both get through")
+async def lag_explosion(rig: Rig) -> None:
+    place = rig.installation
+    for package in ("timeline_projector", "reporting"):
+        process = place.process_of(package)
+        if process.running() and place.apart:
+            process.signal(signal.SIGSTOP)
+    for _ in range(4):
+        for tenant in rig.tenants:
+            await tenant.send_bulk([next(tenant._reports) for _ in range(250)])
+    await asyncio.sleep(AWAY_S)
