@@ -132,8 +132,10 @@ class Consumer:
                         )
                     self._disconnected, wait_s = None, WAIT_MIN_S
                     await self._watch()
-                except (KafkaError, OSError, TimeoutError, Unavailable) as error:
+                except Exception as error:  # noqa: BLE001 - whatever a client raises, hearing goes on
                     self._disconnected = f"{type(error).__name__}: {error}"
+                    if not isinstance(error, KafkaError | OSError | Unavailable):
+                        _log.exception("connection given up", group=self._group)
                     await self._sleep(wait_s)
                     wait_s = min(wait_s * 2, WAIT_MAX_S)
         finally:
@@ -156,20 +158,22 @@ class Consumer:
                 await self._assignment.commit()
             metrics.LAG.labels(self._group).set(self.lag_s())
             consumer = self._assignment.consumer
-            if isinstance(consumer, PatientConsumer) and consumer.broken:
-                self._disconnected = consumer.broken
+            if isinstance(consumer, PatientConsumer) and (end := consumer.ended()):
+                self._disconnected = end
                 await self._disconnect()
                 return
             await self._sleep(WATCH_S)
 
     async def _disconnect(self) -> None:
         broker, self._broker = self._broker, None
-        if broker is not None:
-            with suppress(KafkaError, OSError):
-                await self._assignment.commit()
-            await broker.stop()
-        self._assignment.consumer = None
-        self._assignment.assigned = False
+        try:
+            if broker is not None:
+                with suppress(KafkaError, OSError):
+                    await self._assignment.commit()
+                await broker.stop()
+        finally:
+            self._assignment.consumer = None
+            self._assignment.assigned = False
 
     async def _receive(self, records: Batch) -> None:
         """Handle a batch, or wait and have it come again."""

@@ -24,6 +24,13 @@ class PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc]
     linger_s = 0.0
     broken: str | None = None
 
+    def ended(self) -> str | None:
+        """Say why nothing will come any more, if so: it was told, or one of the client's own tasks has ended."""
+        fetching = self._fetcher and self._fetcher._fetch_task  # noqa: SLF001 - there is no other way to see it
+        if fetching is not None and fetching.done():
+            return self.broken or "the client has stopped fetching"
+        return self.broken
+
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[TopicPartition, list[Record]]:
