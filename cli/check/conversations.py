@@ -59,10 +59,9 @@ async def compare_conversations(stores: Mapping[str, Database], business_id: UUI
             [Member(*row) for row in await pages.rows_of(timeline, _MEMBERS, *span)],
             await pages.rows_of(timeline, _ENTRIES, *span),
         )
-        found = [*_versions(held), *_standing(held), *_counted(held)]
+        found = differences_of(held, full)
         if full:
-            said = [await pages.keyed(each, _MESSAGES, span) for each in (ingest, timeline)]
-            found += [*_contents(held), *_messages(*said)]
+            found += compare_messages(*[await pages.keyed(each, _MESSAGES, span) for each in (ingest, timeline)])
         for difference in found:
             yield difference
         after = span[2]
@@ -78,6 +77,21 @@ _ENTRIES = """
     join activity_head as head using (business_id, activity_id)
     where business_id = $1 and head.interaction_id > $2 and head.interaction_id <= $3
 """
+
+
+def differences_of(held: Held, full: bool) -> list[str]:
+    """Say what differs between the truth about conversations, timelines and reports. `full`: contents too."""
+    found = [*_versions(held), *_standing(held), *_counted(held)]
+    return [*found, *_contents(held)] if full else found
+
+
+def compare_messages(said: Mapping[UUID, Any], shown: Mapping[UUID, Any]) -> list[str]:
+    """Say in which conversations the messages differ, by a digest of each."""
+    return [
+        f"timeline: interaction {interaction_id}: its messages differ"
+        for interaction_id in {**said, **shown}
+        if (said.get(interaction_id) or (None, None))[1] != (shown.get(interaction_id) or (None, None))[1]
+    ]
 
 
 def _versions(held: Held) -> Iterable[str]:
@@ -133,12 +147,6 @@ def _contents(held: Held) -> Iterable[str]:
         if told is not None and told["version"] == truth.version:
             differing = [name for name in fact._fields if name != "counted" and told[name] != getattr(fact, name)]
             yield from (f"reports: interaction {interaction_id}: {name} differs" for name in differing)
-
-
-def _messages(said: Mapping[UUID, Any], shown: Mapping[UUID, Any]) -> Iterable[str]:
-    for interaction_id in {**said, **shown}:
-        if (said.get(interaction_id) or (None, None))[1] != (shown.get(interaction_id) or (None, None))[1]:
-            yield f"timeline: interaction {interaction_id}: its messages differ"
 
 
 def _interaction(row: Any) -> Interaction:

@@ -106,14 +106,14 @@ async def test_conversation_and_its_activity_are_counted_once_in_every_order_and
             assert await rows(database) == wanted
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize(("own", "told"), [(True, True), (True, False), (False, True)])
 @pytest.mark.parametrize("first", ["activity", "conversation"])
 async def test_two_workers_at_once_count_conversation_and_activity_once(
-    make_database: MakeDatabase, first: str, told: bool
+    make_database: MakeDatabase, first: str, own: bool, told: bool
 ) -> None:
     database = await make_database("reporting")
     talk = conversation(BUSINESS)
-    pair: list[Heard] = [talk, made_from(talk, told=told)]
+    pair: list[Heard] = [talk, made_from(talk, own=own, told=told)]
     early, late = pair if first == "conversation" else pair[::-1]
     async with database.work() as tx:
         if isinstance(early, Activity):

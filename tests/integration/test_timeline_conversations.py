@@ -121,14 +121,14 @@ async def test_conversation_and_its_activity_are_shown_once_in_every_order_and_a
         assert await rows(database) == wanted
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize(("own", "told"), [(True, True), (True, False), (False, True)])
 @pytest.mark.parametrize("first", ["activity", "conversation"])
 async def test_two_workers_at_once_show_conversation_and_activity_once(
-    make_database: MakeDatabase, first: str, told: bool
+    make_database: MakeDatabase, first: str, own: bool, told: bool
 ) -> None:
     database = await make_database("timeline_projector")
     talk = conversation(BUSINESS, links=about(CONTACT))
-    pair: list[Heard] = [talk, made_from(talk, told=told, links=about(CONTACT))]
+    pair: list[Heard] = [talk, made_from(talk, own=own, told=told, links=about(CONTACT))]
     early, late = pair if first == "conversation" else pair[::-1]
     async with database.work() as tx:
         if isinstance(early, Activity):
