@@ -21,7 +21,7 @@ from tests.support.conversations import Heard, conversation, erased, hosts_of, l
 from tests.support.histories import START, event, next_version
 
 BUSINESS = uuid4()
-WAITERS = "select count(*) from pg_stat_activity where pg_backend_pid() = any (pg_blocking_pids(pid))"
+WAITERS = "select count(*) from pg_locks where not granted and pg_backend_pid() = any (pg_blocking_pids(pid))"
 RECOUNT = """
     select business_id, to_timestamp(floor(extract(epoch from at) / 900) * 900), type, state, source, source_kind,
            direction, agent, count(*)

@@ -22,7 +22,7 @@ from tests.support.histories import START, event, next_version
 
 BUSINESS = uuid4()
 CONTACT, OTHER = uuid4(), uuid4()
-WAITERS = "select count(*) from pg_stat_activity where pg_backend_pid() = any (pg_blocking_pids(pid))"
+WAITERS = "select count(*) from pg_locks where not granted and pg_backend_pid() = any (pg_blocking_pids(pid))"
 TABLES = ("activity_head", "entry", "interaction", "message")
 Rows = dict[str, list[Any]]
 
