@@ -84,13 +84,18 @@ def _java() -> Finding:
 
 def _from_package(name: str, which: str, debian: str, variable: str) -> Finding:
     """Say that a program comes, or will come, as a Python package, and how to get a better one."""
-    if os.geteuid() == 0 and shutil.which("apt-get"):
+    if _may_install():
         return Finding(name, True, f"none; `up` installs {debian} with apt-get, once", _install(debian, variable))
     place = packages.place_of(which, packages.cache_directory())
     fetched = f"in {place}" if place.exists() else "is fetched by `up`, once"
     if platform.machine() not in ("x86_64", "aarch64"):
         return Finding(name, False, f"none, and no package for {platform.machine()}", _install(debian, variable))
     return Finding(name, True, f"none on this machine; {packages.HOLDS[which]} {fetched}", _install(debian, variable))
+
+
+def _may_install() -> bool:
+    """Say whether the launcher installs what is missing."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def _install(debian: str, variable: str) -> str:
@@ -107,10 +112,9 @@ def _kafka() -> Finding:
     place = kafka_files.place_in(packages.cache_directory())
     if place.exists():
         return Finding("kafka", True, f"{kafka_files.VERSION} in {place}")
-    maven = shutil.which("mvn")
-    return Finding(
-        "kafka", True, f"{kafka_files.VERSION} is fetched by `up`, once, {f'with {maven}' if maven else 'without mvn'}"
-    )
+    maven = shutil.which("mvn") or (_may_install() and "the mvn that it installs with apt-get")
+    how = f"with {maven}" if maven else "without mvn, which is not here"
+    return Finding("kafka", True, f"{kafka_files.VERSION} is fetched by `up`, once, {how}")
 
 
 def _account() -> Finding:
