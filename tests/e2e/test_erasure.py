@@ -215,10 +215,10 @@ async def configure(system: System, topics: set[str], **config: str) -> None:
         await admin.close()
 
 
-async def query(system: System, package: str, sql: str) -> Any:
+async def query(system: System, package: str, sql: str, execute: bool = False) -> Any:
     connection = await asyncpg.connect(re.sub(r"/\w*$", f"/activities_{package}", system.servers.postgres.admin_url))
     try:
-        return await connection.fetchval(sql)
+        return await (connection.execute(sql) if execute else connection.fetchval(sql))
     finally:
         await connection.close()
 
@@ -250,6 +250,13 @@ async def test_no_trace_of_an_erased_person_is_left_anywhere(world: World) -> No
     assert badges == counts, "an erasure takes texts away, not what happened"
     timeline = await world.call("GET", f"/api/timeline/contact/{record}")
     assert len(timeline["results"]) == badges["counts"][record]
+
+    verified = await asyncio.to_thread(system.command, "verify", "lifecycle", "--business", world.business.id)
+    assert (verified.returncode, verified.stdout) == (0, ""), verified.stderr
+    tampering = "alter table history disable trigger user; update history set recorded_at = now() where version = 1"
+    await query(system, "lifecycle", tampering, execute=True)
+    verified = await asyncio.to_thread(system.command, "verify")
+    assert (verified.returncode, "its hash differs" in verified.stdout) == (1, True), verified.stderr
 
     await let_retention_pass(world)
     left: list[set[str]] = []
