@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from libs import tracing
@@ -15,8 +16,7 @@ COPY_ROWS = 50
 """From so many rows on they are copied, which costs server and client less; below it costs more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """An event on its way: one row, published once per type to that type's topic with the same bytes.
 
     `version` becomes `ce_version`, and with it `ce_id` follows from the key's subject, the type and the version.

@@ -1,7 +1,6 @@
 """What follows from events: deliveries that are owed."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
@@ -74,7 +73,7 @@ async def _without_erased_texts(tx: Transaction, owed: Sequence[Owed]) -> list[O
     keys = [(one.event.business_id, one.event.activity_id) for one in owed]
     erased = await erasing.list_erased(tx, keys)
     return [
-        replace(one, event=replace(one.event, body=without_texts(one.event.body, erased[key])))
+        one._replace(event=one.event._replace(body=without_texts(one.event.body, erased[key])))
         if key in erased
         else one
         for key, one in zip(keys, owed, strict=True)
@@ -92,7 +91,7 @@ async def _insert(
     idle = {one.endpoint_id: one.event.business_id for one in owed if not subscribers[one.endpoint_id].active}
     paused = await endpoints.lock_paused(tx, list(set(idle.values())), list(idle)) if idle else set()
     owed = [
-        replace(one, leased=fit and one.endpoint_id not in idle, parked=one.endpoint_id in paused)
+        one._replace(leased=fit and one.endpoint_id not in idle, parked=one.endpoint_id in paused)
         for one, fit in zip(owed, fits, strict=True)
     ]
     made = await queue.insert_deliveries(tx, owed, dispatcher.lease_s)

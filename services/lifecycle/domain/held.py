@@ -52,8 +52,7 @@ class Held(NamedTuple):
     hash: bytes = GENESIS
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """Which activity: the identity of one that may not exist yet."""
 
     business_id: UUID

@@ -1,8 +1,7 @@
 """Activities: the current row that is locked and decided on, and every version with its document."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from libs.contracts import activity as contract
@@ -17,8 +16,7 @@ SEARCHED_MAX = 2_000
 decode = decoder_of(contract.ActivityEvent)
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """A version about to be saved: the activity after it, its event's bytes, and its place in the chain."""
 
     held: Held

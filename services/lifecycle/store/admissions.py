@@ -1,9 +1,8 @@
 """What became of each report, and the reports that still wait."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -17,8 +16,7 @@ Key = tuple[UUID, UUID]
 decode = decoder_of(ReportReceived)
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """What became of a report. `reasons` is JSON."""
 
     business_id: UUID

@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from libs.database import Transaction
 
 
-@dataclass(frozen=True, slots=True)
-class OwedEvent:
+class OwedEvent(NamedTuple):
     """An event that at least one endpoint is told; `body` are the bytes to be sent."""
 
     business_id: UUID
@@ -23,8 +22,7 @@ class OwedEvent:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Owed:
+class Owed(NamedTuple):
     """A delivery to be inserted: which endpoint is told which event.
 
     `leased`: sent at once after the commit; `parked`: kept until its endpoint, which is paused, goes on.
@@ -37,8 +35,7 @@ class Owed:
     parked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A delivery that this worker has a lease on, and all it takes to send it."""
 
     business_id: UUID
