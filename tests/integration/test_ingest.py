@@ -425,6 +425,72 @@ async def test_reports_pending_are_bounded_until_they_are_answered(database: Dat
     assert len(await outgoing(database)) == 5
 
 
+async def test_what_cannot_be_kept_now_is_never_acknowledged(
+    client: httpx.AsyncClient, database: Database, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pending reports up to the bound: 429. The outbox full, or the database gone: 503. Each says when to come."""
+    monkeypatch.setenv("REPORTS_PENDING_MAX", "2")
+    paths = (("/ingest/activities", orjson.dumps), ("/ingest/activities/bulk", ndjson))
+    conversation = {
+        "interaction_id": "c", "channel": "sms", "direction": "inbound", "address": None,
+        "opened_at": "2026-05-04T09:00:00Z", "closed_at": "2026-05-04T09:00:00Z",
+    }  # fmt: skip
+
+    async def refused(status: int, answer: httpx.Response) -> None:
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+        assert int(answer.headers["retry-after"]) >= 1
+
+    async with served("ingest", database) as http:
+        http.headers.update({**tenant.headers, "content-type": "application/json"})
+        for ref in "ab":
+            assert (await http.post("/ingest/activities", json=report(ref))).status_code == 202
+        for path, write in paths:
+            await refused(429, await http.post(path, content=write(report("c"))))
+            assert (await http.post(path, content=write(report("a")))).status_code == 200, "a duplicate takes no room"
+        other = await settle(database)
+        assert (await http.post("/ingest/activities", json=report("a"), headers=other.headers)).status_code == 202
+        database.outbox_full = True
+        for path, write in paths:
+            await refused(503, await http.post(path, content=write(report("d")), headers=other.headers))
+        await refused(503, await http.post("/ingest/interactions", json=conversation))
+        assert (await http.post("/ingest/activities", json=report("a"))).status_code == 200
+        database.outbox_full = False
+        stored = len(await outgoing(database))
+        await database.close()
+        for path, write in paths:
+            await refused(503, await http.post(path, content=write(report("e"))))
+        await refused(503, await http.post("/ingest/interactions", json=conversation))
+        await database.open()
+        assert len(await outgoing(database)) == stored == 3
+        async with database.work() as tx:
+            assert await tx.value("select count(*) from report_identity") == 3
+            assert await tx.value("select count(*) from interaction") == 0
+
+
+async def test_under_a_crowd_what_is_let_in_is_kept_and_the_rest_is_told_to_come_again(
+    database: Database, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_WAITING_MAX", "20")
+    async with served("ingest", database) as http:
+        http.headers.update(tenant.headers)
+        everything = {f"call-{number}" for number in range(300)}
+        left = set(everything)
+        rounds: list[int] = []
+        while left:
+            refs = sorted(left)
+            answers = await asyncio.gather(*(http.post("/ingest/activities", json=report(ref)) for ref in refs))
+            assert {answer.status_code for answer in answers} <= {202, 503}
+            assert {answer.json()["code"] for answer in answers if answer.status_code == 503} <= {"crowded"}
+            kept = {ref for ref, answer in zip(refs, answers, strict=True) if answer.status_code == 202}
+            left -= kept
+            rounds.append(len(kept))
+    assert rounds[0] >= 20, "a crowd does not keep out those for whom there is room"
+    assert {event.report.source_ref for event in await outgoing(database)} == {
+        f"call-{number}" for number in range(300)
+    }
+    assert len(await outgoing(database)) == 300
+
+
 async def test_an_answer_to_an_unknown_receipt_frees_no_room(database: Database, tenant: Tenant) -> None:
     strange = {"receipt_id": uuid7(), "activity_id": uuid7()}
     await answer(database, strange, "applied", 1, business_id=tenant.business_id)
