@@ -46,11 +46,12 @@ def _send(senders: Sequence[Sender]) -> list[dict[str, int]]:
     """Send everything with a progress bar; return the counts by state of each business."""
     with _bar(output.progress) as progress:
         for sender in senders:
-            total = len(sender.sample.reports) + len(sender.sample.by_hand)
+            total = sender.sample.size
             task = progress.add_task(sender.sample.industry.key, total=total)
             sender.make_business()
             ids = sender.send_records()
             sender.send_reports(lambda count, task=task: progress.advance(task, count))  # type: ignore[misc]
+            sender.send_conversations(lambda count, task=task: progress.advance(task, count))  # type: ignore[misc]
             sender.enter_by_hand(ids["contact"], lambda count, task=task: progress.advance(task, count))  # type: ignore[misc]
         task = progress.add_task("answered and counted", total=len(senders))
         states = []
@@ -75,6 +76,7 @@ def _show(senders: Sequence[Sender], states: Sequence[dict[str, int]]) -> None:
     table.add_row("zone", *(sender.sample.industry.zone for sender in senders))
     for name in RECORDS:
         table.add_row(f"{name}s", *(str(len(sender.sample.records[name])) for sender in senders))
+    table.add_row("conversations", *(str(len(sender.sample.conversations)) for sender in senders))
     for state in STATES:
         table.add_row(f"activities, {state}", *(str(counts.get(state, 0)) for counts in states))
     table.add_row("sent now for the first time", *(str(sender.said["accepted"]) for sender in senders))

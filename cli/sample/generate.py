@@ -25,6 +25,11 @@ KINDS = {"log": 44, "completed": 21, "planned": 12, "late": 8, "cancelled": 5, "
 """How an activity goes, with weights; `dated` is due on a day without a time."""
 APPENDS = {"note": 70, "correction": 15, "attachment": 10, "retraction": 5}
 SOURCES = {"call": "phone-system", "sms": "phone-system", "meeting": "calendar", "site_visit": "calendar"}
+CONVERSATIONS_EVERY, CONVERSATIONS_BELOW = 10, 5_000
+"""Beside so many of the first activities there is a conversation."""
+CHANNELS = {"whatsapp": 35, "webchat": 20, "sms": 15, "email": 10, "voice": 20}
+LONG_MESSAGES = 500
+"""Messages of the first conversation; the others have up to a dozen, calls have none."""
 BY_HAND_EVERY, BY_HAND_BELOW = 50, 2_000
 """Of the first activities every so many is entered as a person would, through the routes of activities."""
 
@@ -69,14 +74,23 @@ class ByHand:
 
 @dataclass(frozen=True)
 class Sample:
-    """All that is sent for one business. Records and reports are lines of JSON; `countable` is what reports count."""
+    """All that is sent for one business. Records and reports are lines of JSON; `countable` is what reports count.
+
+    Conversations are counted as well.
+    """
 
     industry: Industry
     members: list[dict[str, str]]
     records: dict[str, list[bytes]]
     reports: list[bytes]
     by_hand: list[ByHand]
+    conversations: list[dict[str, Any]]
     countable: int
+
+    @property
+    def size(self) -> int:
+        """Count what is sent of activities and conversations."""
+        return len(self.reports) + len(self.by_hand) + len(self.conversations)
 
 
 def generate(seed: int, activities: int, base: date) -> list[Sample]:
@@ -96,13 +110,15 @@ def _sample(drawing: Drawing, activities: int) -> Sample:
         made = list(_reports(drawing, number))
         retracted += any(report.get("kind") == "retraction" for report in made)
         reports += made
+    talks = range(0, min(activities, CONVERSATIONS_BELOW), CONVERSATIONS_EVERY)
     return Sample(
         industry=drawing.industry,
         members=[_member(drawing.industry, name) for name in drawing.industry.members],
         records={name: [orjson.dumps(each) for each in _records(drawing, name)] for name in RECORDS},
         reports=[orjson.dumps(report) for report in reports],
         by_hand=by_hand,
-        countable=activities - retracted,
+        conversations=[_conversation(drawing, number) for number in talks],
+        countable=activities - retracted + len(talks),
     )
 
 
@@ -227,6 +243,36 @@ def _links(drawing: Drawing, random: Random, contact: int) -> list[dict[str, Any
         return [link("lead", random.randrange(RECORDS["lead"]))]
     account = [link("account", contact % RECORDS["account"])] if share < 0.6 else []
     return [link("contact", contact), *account]
+
+
+def _conversation(drawing: Drawing, number: int) -> dict[str, Any]:
+    """Make a finished conversation with a contact, as the contact centre tells of it."""
+    random, industry = drawing.random("conversation", number), drawing.industry
+    channel = "whatsapp" if number == 0 else random.choices(list(CHANNELS), list(CHANNELS.values()))[0]
+    contact = random.randrange(RECORDS["contact"])
+    who, agent = industry.contacts[contact % len(industry.contacts)], random.choice(industry.members)
+    opened_at = drawing.instant(random, -random.randint(1, DAYS_BACK))
+    inbound = random.random() < 0.8
+    count = 0 if channel == "voice" else LONG_MESSAGES if number == 0 else random.randint(1, 12)
+    opening = random.choice([scene.first_message for scene in industry.scenes if scene.first_message])
+    texts = [opening, *(random.choice(industry.scenes).notes for _ in range(count - 1))]
+    messages = []
+    for place, text in enumerate(texts[:count]):
+        incoming = inbound == (place % 2 == 0)
+        number_text = industry.number.format(random.randrange(1, 100_000))
+        messages.append({
+            "id": f"m{place}", "direction": "inbound" if incoming else "outbound", "author": who if incoming else agent,
+            "text": text.format(who=who, number=number_text),
+            "sent_at": (opened_at + timedelta(seconds=20 * place)).isoformat(),
+        })  # fmt: skip
+    return {
+        "interaction_id": f"{drawing.ref(number)}-conversation", "source": "contact-centre", "channel": channel,
+        "queue": random.choice(industry.roles), "agent": agent, "direction": "inbound" if inbound else "outbound",
+        "address": f"+1555{contact:07}", "opened_at": opened_at.isoformat(),
+        "answered_at": (opened_at + timedelta(seconds=random.randint(0, 20))).isoformat(),
+        "closed_at": (opened_at + timedelta(seconds=20 * count + 60)).isoformat(), "disposition": "solved",
+        "links": [{"object": "contact", "external_ref": drawing.record_ref("contact", contact)}], "messages": messages,
+    }  # fmt: skip
 
 
 def _by_hand(drawing: Drawing, number: int) -> ByHand:

@@ -81,6 +81,12 @@ class Sender:
             self.receipts.append(answer["results"][-1]["receipt_id"])
             advance(len(lines))
 
+    def send_conversations(self, advance: Advance) -> None:
+        """Tell of finished conversations, one a request."""
+        for conversation in self.sample.conversations:
+            self.client.post("/ingest/interactions", self._key, conversation)
+            advance(1)
+
     def enter_by_hand(self, contacts: dict[str, str], advance: Advance) -> None:
         """Enter what people enter themselves, once each."""
         for entry in self.sample.by_hand:
@@ -116,7 +122,7 @@ class Sender:
             answer = self.client.get(path, self._key)
             if answer["total"] >= self.sample.countable:
                 break
-            wanted = f"the report counts {answer['total']} activities of {self.sample.countable}"
+            wanted = f"the report counts {answer['total']} activities and conversations of {self.sample.countable}"
             _pause(deadline, f"{wanted}; look at /healthz/reporting")
         counts: Counter[str] = Counter()
         for cell in answer["series"]:

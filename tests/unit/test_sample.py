@@ -7,9 +7,9 @@ from uuid import UUID
 import orjson
 import pytest
 
-from cli.sample.generate import Sample, generate
+from cli.sample.generate import LONG_MESSAGES, Sample, generate
 from cli.sample.memory import Made, Memory
-from services.ingest import domain, reading
+from services.ingest import closing, domain, reading
 from services.ingest.domain import Arrival
 
 BASE = date(2026, 11, 21)
@@ -38,6 +38,7 @@ def test_larger_sample_begins_with_the_smaller_one(samples: list[Sample]) -> Non
     for small, large in zip(samples, generate(7, 2 * ACTIVITIES, BASE), strict=True):
         assert large.reports[: len(small.reports)] == small.reports
         assert large.records == small.records
+        assert large.conversations[: len(small.conversations)] == small.conversations
 
 
 def test_every_report_is_acceptable(samples: list[Sample]) -> None:
@@ -69,7 +70,20 @@ def test_every_activity_is_counted_once_unless_retracted(samples: list[Sample]) 
     activities = {report["activity_ref"] for report in reports} | {e.key for s in samples for e in s.by_hand}
     retracted = {report["activity_ref"] for report in reports if report.get("kind") == "retraction"}
     assert len(activities) == ACTIVITIES
-    assert sum(sample.countable for sample in samples) == ACTIVITIES - len(retracted)
+    conversations = sum(len(sample.conversations) for sample in samples)
+    assert sum(sample.countable for sample in samples) == ACTIVITIES - len(retracted) + conversations
+
+
+def test_conversations_are_acceptable_short_long_and_without_messages(samples: list[Sample]) -> None:
+    arrival = Arrival(UUID(int=1), datetime(2026, 11, 21, tzinfo=UTC))
+    for sample in samples:
+        heads = [
+            closing.accept(arrival, reading.read_interaction(orjson.dumps(each))).head for each in sample.conversations
+        ]
+        assert len({head.interaction_id for head in heads}) == len(heads) == ACTIVITIES // 30
+        assert max(head.messages_count for head in heads) == LONG_MESSAGES
+        assert min(head.messages_count for head in heads) == 0
+        assert {head.channel for head in heads} > {"voice", "whatsapp"}
 
 
 def test_text_runs_both_ways_and_has_emoji(samples: list[Sample]) -> None:
