@@ -265,7 +265,7 @@ def _wrong_link() -> None:
     replace("services.timeline_projector.domain.lines:links_of", links_of)
 
 
-@bug("entry-stays", "an entry is not taken away when the activity moves", "I4")
+@bug("entry-stays", "an entry is not taken away when the activity moves", "I4", "I8")
 def _entry_stays() -> None:
     def delete(_: Any) -> Any:
         async def nothing(tx: Any, gone: Any) -> None:
@@ -332,7 +332,7 @@ def _stale_read() -> None:
 
     def handle(old: Any) -> Any:
         async def handling(self: Any, records: Any) -> None:
-            await asyncio.sleep(0.2 if self._group == "timeline_projector" else 0)
+            await asyncio.sleep(1.5 if self._group == "timeline_projector" else 0)
             await old(self, records)
 
         return handling
