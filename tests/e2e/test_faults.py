@@ -29,7 +29,7 @@ PLAN = (
 @pytest.fixture(scope="module")
 async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
     directory: Path = tmp_path_factory.mktemp("faults")
-    for passed in (directory.parent, directory.parent.parent):  # the servers run as an account of their own
+    for passed in (directory, directory.parent, directory.parent.parent):  # the servers run as an account of their own
         passed.chmod(0o755)
     async with installed(directory / "installation") as running:
         yield running
