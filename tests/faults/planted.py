@@ -429,9 +429,9 @@ def _poison_swallowed() -> None:
 @bug("canary-in-log", "a summary is written to the log", "I9")
 def _canary_in_log() -> None:
     def accept(old: Any) -> Any:
-        def accepting(arrival: Any, value: Any) -> Any:
+        def accepting(arrival: Any, value: Any, *more: Any, **named: Any) -> Any:
             logging.getLogger("ingest").warning("accepting %s", value.get("summary"))
-            return old(arrival, value)
+            return old(arrival, value, *more, **named)
 
         return accepting
 
