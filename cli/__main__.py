@@ -134,12 +134,13 @@ def test(
     context: typer.Context,
     faults: Annotated[bool, typer.Option("--faults", help="every kill at every failpoint, too")] = False,
     containers: Annotated[bool, typer.Option("--containers", help="servers from public images (needs Docker)")] = False,
+    apart: Annotated[bool, typer.Option("--apart", help="end to end, a process for each service")] = False,
 ) -> None:
     """Run all checks and tests; with arguments, pytest alone with those."""
     from cli import testing
 
     output.hear_servers()
-    _attempt(lambda: sys.exit(testing.run(context.args, faults, containers)))
+    _attempt(lambda: sys.exit(testing.run(context.args, faults, containers, apart)))
 
 
 @app.command()

@@ -9,7 +9,7 @@ from libs.embedded import processes
 from services import NAMES
 
 FILE = "restart.json"
-READY_S = 60.0
+READY_S = 120.0
 SETTLE_S = 1.5
 """The gateway tries a process that refused it again after a second; the next one goes when it has."""
 ASKED_S = 600.0

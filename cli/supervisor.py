@@ -20,7 +20,7 @@ from libs.embedded.processes import ServerFailed
 PORT = 8080
 TOKEN_S = 365 * 86_400
 PREPARE_S = 120.0
-READY_S = 60.0
+READY_S = 120.0
 LOOK_S = 0.5
 
 

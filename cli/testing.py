@@ -27,18 +27,22 @@ CHECKS: dict[str, Sequence[str]] = {
 }
 
 
-def run(arguments: Sequence[str], faults: bool, containers: bool) -> int:
-    """Return pytest's code, or that of the first check that fails. With arguments the checks are left out."""
-    if not arguments and not _check():
+def run(arguments: Sequence[str], faults: bool, containers: bool, apart: bool) -> int:
+    """Return pytest's code, or that of the first check that fails. With arguments the checks are left out.
+
+    `apart`: the end-to-end tests alone, each against a process for each service behind the gateway.
+    """
+    if not arguments and not apart and not _check():
         return 1
-    command = [sys.executable, "-m", "pytest", *(arguments or ["tests"])]
+    command = [sys.executable, "-m", "pytest", *(arguments or ["tests/e2e" if apart else "tests"])]
     command += [] if faults else ["-m", "not faults"] if "-m" not in arguments else []
     with _servers(containers) as servers:
         output.say(
             "tiers: unit, contracts, integration, e2e"
             + (f", faults {FAULTS}" if faults else f" (faults: with --faults, {FAULTS})")
         )
-        return subprocess.run(command, cwd=ROOT, env={**os.environ, **servers}, check=False).returncode
+        surroundings = {**os.environ, **servers} | ({"ACTIVITIES_APART": "1"} if apart else {})
+        return subprocess.run(command, cwd=ROOT, env=surroundings, check=False).returncode
 
 
 def _check() -> bool:

@@ -62,7 +62,7 @@ def gateway(
     upstream: Annotated[list[str], typer.Option(help="service=host:port; any number of each service")],
     listen: Annotated[str, typer.Option(help="host:port")] = "127.0.0.1:8080",
     directory: Annotated[Path, typer.Option(help="of its own, for what it keeps")] = Path("gateway"),
-    program: Annotated[Program, typer.Option(help="auto: nginx where it is installed, else our own")] = "auto",
+    program: Annotated[Program, typer.Option(envvar="GATEWAY_PROGRAM", help="auto: nginx if installed")] = "auto",
     show: Annotated[bool, typer.Option("--print", help="print a configuration for an nginx of yours and end")] = False,
 ) -> None:
     """Serve all services on one address, each from its own processes."""

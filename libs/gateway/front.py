@@ -74,12 +74,8 @@ class Front:
 
     async def _metrics(self) -> web.Response:
         """Unite the metrics of all processes; each sample is told apart by the label `process`."""
-        families: dict[str, tuple[list[str], list[str]]] = {}
-        for replica, found in await self._ask(self._upstreams.replicas, "/metrics", {}):
-            if found is not None and found[0] == 200:
-                _add_samples(families, replica.name, found[1].decode())
-        lines = [line for heads, samples in families.values() for line in (*heads, *samples)]
-        text = "\n".join([*lines, ""])
+        found = await self._ask(self._upstreams.replicas, "/metrics", {})
+        text = unite({replica.name: said[1].decode() for replica, said in found if said and said[0] == 200})
         return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def _ask(
@@ -103,17 +99,20 @@ def _read(found: tuple[int, bytes]) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _add_samples(families: dict[str, tuple[list[str], list[str]]], process: str, text: str) -> None:
-    heads: list[str] = []
-    samples: list[str] = []
-    for line in text.splitlines():
-        if line.startswith("# HELP "):
-            heads, samples = families.setdefault(line.split(" ", 3)[2], ([], []))
-        if line.startswith("#"):
-            if line not in heads:
-                heads.append(line)
-        elif line:
-            samples.append(_labelled(line, process))
+def unite(texts: Mapping[str, str]) -> str:
+    """Make one exposition of the metrics of processes, given by name, which becomes the label `process`."""
+    families: dict[str, tuple[dict[str, None], list[str]]] = {}
+    for process, text in texts.items():
+        heads: dict[str, None] = {}
+        samples: list[str] = []
+        for line in text.splitlines():
+            if line.startswith("# HELP "):
+                heads, samples = families.setdefault(line.split(" ", 3)[2], ({}, []))
+            if line.startswith("#"):
+                heads[line] = None
+            elif line:
+                samples.append(_labelled(line, process))
+    return "".join(f"{line}\n" for heads, samples in families.values() for line in (*heads, *samples))
 
 
 def _labelled(line: str, process: str) -> str:

@@ -40,6 +40,7 @@ http {{
     large_client_header_buffers 4 32k;
     proxy_http_version 1.1;
     proxy_set_header Connection "";
+    proxy_set_header TE "";
     proxy_set_header Host $http_host;
     proxy_set_header X-Request-ID $id;
     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;

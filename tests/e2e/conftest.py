@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.system import Business, Servers, System, running_servers
+from tests.support.system import BOTH_WAYS, Business, Servers, System, running_servers
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +20,10 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
         yield running
 
 
-@pytest.fixture(scope="session")
-async def system(servers: Servers) -> AsyncIterator[System]:
-    """All services, running."""
-    running = System(servers)
+@pytest.fixture(scope="session", params=BOTH_WAYS)
+async def system(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[System]:
+    """All services, running: in one process, and apart."""
+    running = System(servers, apart=request.param)
     await running.prepare()
     await running.start()
     yield running

@@ -18,16 +18,16 @@ from cli.check import drain_and_reconcile
 from libs.contracts.ids import activity_id_of, key_of, partition_of, uuid7
 from libs.messaging.broker import BrokerSettings
 from libs.messaging.letters import DeadLetter, drop, list_letters
-from tests.support.system import Business, Servers, System, eventually
+from tests.support.system import BOTH_WAYS, Business, Servers, System, eventually
 
 PARTITIONS = 4
 REVOKED_WITHIN_S = 5.0
 Headers = list[tuple[str, bytes]]
 
 
-@pytest.fixture(scope="module")
-async def system(servers: Servers) -> AsyncIterator[System]:
-    running = System(servers)
+@pytest.fixture(scope="module", params=BOTH_WAYS)
+async def system(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[System]:
+    running = System(servers, apart=request.param)
     await running.prepare()
     await running.start()
     yield running

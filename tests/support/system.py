@@ -1,27 +1,41 @@
-"""The whole system in one process of its own, on servers of the tests, so that it can be killed and started again."""
+"""The whole system in processes of its own, on servers of the tests, so that it can be killed and started again.
+
+With `ACTIVITIES_APART=1` every test runs against a process for each service behind the gateway that `up --apart` has.
+"""
 
 import asyncio
 import os
 import secrets
+import shutil
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
+import pytest
 
+from cli import fleet
+from cli.fleet import GATEWAY, Part
 from libs.access.keys import generate_key
+from libs.embedded import processes
 from libs.embedded.kafka import KafkaServer
 from libs.embedded.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_S = 60.0
+READY_S = 180.0
 STOP_S = 30.0
+APART = os.environ.get("ACTIVITIES_APART") == "1"
+BOTH_WAYS = [
+    pytest.param(APART, id="apart" if APART else "together"),
+    *([] if APART else [pytest.param(True, id="apart")]),
+]
+"""For fixtures whose tests run both ways every time: `params=BOTH_WAYS`, and `System(…, apart=request.param)`."""
 
 
 @dataclass
@@ -57,21 +71,25 @@ class Business:
 
 
 class System:
-    """All services (or those named) in one child process; `kill` and `start` as often as a test likes.
+    """All services (or those named) in one child process, or apart; `kill` and `start` as often as a test likes.
 
-    `root` holds the code: ours, or that of another release.
+    `root` holds the code: ours, or that of another release. `replicas` says how many processes of a service there are
+    (and that they are apart); with a `KAFKA_INSTANCE` in `extra` each has one of its own.
     """
 
     def __init__(
-        self, servers: Servers, *, name: str = "all", extra: Mapping[str, str] | None = None, root: Path = ROOT
-    ) -> None:
+        self, servers: Servers, *, name: str = "all", extra: Mapping[str, str] | None = None, root: Path = ROOT,
+        apart: bool | None = None, replicas: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
+        chosen = apart if apart is not None else APART and name == "all" and root == ROOT
+        self.apart = chosen or replicas is not None
         self.servers = servers
         self.root = root
         self.name = name
-        self.port = _free_port()
+        self.port = _free_port(servers.directory)
         self.url = f"http://127.0.0.1:{self.port}"
         self.operator_key = generate_key("operator").text
-        self.process: subprocess.Popen[bytes] | None = None
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.log = servers.directory / f"system-{self.port}.log"
         self.environment = {
             **os.environ,
@@ -87,6 +105,20 @@ class System:
             "LOG_LEVEL": "warning",
             **(extra or {}),
         }
+        # not below pytest's own directory: another run of pytest closes that to the account that nginx runs as
+        self.gateway = Path(tempfile.gettempdir()) / f"activities-gateway-{self.port}"
+        self.parts = self._plan(replicas or {})
+
+    def _plan(self, replicas: Mapping[str, int]) -> list[Part]:
+        if not self.apart:
+            return [Part(self.name, self.name, self.port, ("run", self.name, "--port", str(self.port)), {})]
+        directory, instance = self.servers.directory / f"gateway-{self.port}", self.environment.get("KAFKA_INSTANCE")
+        parts = fleet.apart(
+            self.port, replicas, directory, instance or "", lambda name: _free_port(self.servers.directory)
+        )
+        if instance:
+            return parts
+        return [replace(part, more={k: v for k, v in part.more.items() if k != "KAFKA_INSTANCE"}) for part in parts]
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `python -m services …` to its end."""
@@ -101,23 +133,35 @@ class System:
         assert done.returncode == 0, done.stderr
 
     async def start(self, failpoints: str = "") -> None:
-        """Start the process and wait until it is ready."""
+        """Start what does not run, and anew what the failpoints are about; wait until all of it is ready."""
+        for part in self.parts:
+            if self.running(part.name):
+                if not f",{failpoints}".count(f",{part.service.replace('-', '_')}."):
+                    continue
+                await self.kill(part.name)
+            self._spawn(part, failpoints)
+        try:
+            await self.until_ready()
+        except BaseException:
+            await self.kill()
+            raise
+
+    def _spawn(self, part: Part, failpoints: str = "") -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "services", "run", self.name, "--port", str(self.port)],
-                cwd=self.root, env={**self.environment, "ACTIVITIES_FAILPOINTS": failpoints}, stdout=log, stderr=log,
+            self.processes[part.name] = subprocess.Popen(
+                [sys.executable, "-m", "services", *part.arguments], cwd=self.root, stdout=log, stderr=log,
+                env={**self.environment, **part.more, "ACTIVITIES_FAILPOINTS": failpoints},
             )  # fmt: skip
-        await self.until_ready()
 
     async def until_ready(self) -> None:
         async with httpx.AsyncClient(base_url=self.url, timeout=5) as client:
             await eventually(lambda: self._ready(client), READY_S, "the system is ready", self.tail)
 
     async def _ready(self, client: httpx.AsyncClient) -> bool:
-        assert self.process is not None
-        if self.process.poll() is not None and self.process.returncode != -signal.SIGKILL:
-            raise AssertionError(f"the process ended with {self.process.returncode}:\n{self.tail()}")
-        if self.process.poll() is not None:
+        codes = [process.poll() for process in self.processes.values()]
+        if any(code not in (None, -signal.SIGKILL) for code in codes):
+            raise AssertionError(f"a process ended: {codes}\n{self.tail()}")
+        if -signal.SIGKILL in codes:
             return True
         try:
             return (await client.get("/readyz")).status_code == 200
@@ -125,34 +169,62 @@ class System:
             return False
 
     def tail(self, size: int = 4_000) -> str:
-        """The end of the process's log."""
+        """The end of the processes' log."""
         return self.log.read_bytes()[-size:].decode(errors="replace")
 
-    def running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
+    def _of(self, name: str | None) -> list[subprocess.Popen[bytes]]:
+        """The processes that are meant: of a service, one of them (`ingest-1`), or all. The gateway is the first."""
+        found = [
+            self.processes[part.name]
+            for part in reversed(self.parts)
+            if part.name in self.processes and name in (None, part.name, part.service)
+        ]
+        return found if found or name is None or self.apart else self._of(None)
 
-    def signal(self, number: int) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
+    def running(self, name: str | None = None) -> bool:
+        """Say whether all of it (or all processes of a service) run."""
+        found = self._of(name)
+        return bool(found) and all(process.poll() is None for process in found)
 
-    async def kill(self) -> None:
-        """End it at once, as a crash would."""
-        assert self.process is not None
-        self.process.kill()
-        await asyncio.to_thread(self.process.wait)
+    @property
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """The process at the system's port: all services, or the gateway."""
+        return self.processes.get(self.parts[-1].name)
+
+    def codes(self, name: str | None = None) -> list[int | None]:
+        """With which codes the processes ended; None for one that runs."""
+        return [process.poll() for process in self._of(name)]
+
+    def signal(self, number: int, name: str | None = None) -> None:
+        for process in self._of(name):
+            process.send_signal(number)
+
+    async def ended(self, seconds: float, name: str | None = None) -> list[int]:
+        """Wait until the processes have ended, and return their codes. Raises TimeoutExpired."""
+        return [await asyncio.to_thread(process.wait, seconds) for process in self._of(name)]
+
+    async def kill(self, name: str | None = None) -> None:
+        """End it (or the processes of a service) at once, as a crash would."""
+        for process in self._of(name):
+            process.kill()
+        for process in self._of(name):
+            await asyncio.to_thread(process.wait)
 
     async def stop(self) -> None:
-        """End it cleanly."""
-        if self.process is None:
-            return
-        if self.process.poll() is None:
-            self.process.terminate()
+        """End it cleanly: the gateway first, then the services."""
+        for gateway in (True, False):
+            ending = [each for name, each in self.processes.items() if (name == GATEWAY) is gateway]
+            for process in ending:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGINT)
             try:
-                await asyncio.to_thread(self.process.wait, STOP_S)
+                for process in ending:
+                    await asyncio.to_thread(process.wait, STOP_S)
             except subprocess.TimeoutExpired:
-                self.process.kill()
+                await self.kill()
                 raise
-        self.process = None
+        self.processes.clear()
+        shutil.rmtree(self.gateway, ignore_errors=True)
 
     async def make_business(self, client: httpx.AsyncClient, zone: str = "Europe/Berlin") -> Business:
         """Make a business and wait until every service knows its key."""
@@ -194,8 +266,6 @@ async def eventually(holds: object, seconds: float, what: str, more: object = No
         await asyncio.sleep(0.03)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _free_port(directory: Path) -> int:
+    """Choose a port that the kernel does not give to outgoing connections meanwhile."""
+    return processes.choose_ports(directory / f"{secrets.token_hex(4)}.port", 1)[0]
