@@ -128,6 +128,8 @@ class Edge:
                 http__response__status_code=status,
                 activities__request_id=state["request_id"],
             )
+        if self._service == PROCESS and status < 400:
+            return  # a gateway asks for /readyz twice a second
         log.info(
             "request",
             service=self._service,

@@ -101,10 +101,9 @@ async def test_processes_replaced_one_after_another_fail_no_call_and_lose_nothin
                 assert await system.ended(STOP_S, part.name) == [0], system.tail()
                 await system.start()
                 await calls.more()
-        for name in ("lifecycle", "reporting", "webhook-dispatcher", "directory"):
-            system.signal(signal.SIGTERM, name)
-            assert await system.ended(STOP_S, name) == [0], system.tail()
-            await system.start()
+        system.signal(signal.SIGTERM, "lifecycle")
+        assert await system.ended(STOP_S, "lifecycle") == [0], system.tail()
+        await system.start()
     assert calls.failed == []
     await all_is_applied(system, calls)
 
@@ -112,13 +111,12 @@ async def test_processes_replaced_one_after_another_fail_no_call_and_lose_nothin
 async def test_a_crash_of_one_of_two_fails_no_get_and_loses_nothing(system: System, calls: Calls) -> None:
     async with calls.going():
         await calls.more()
-        for name in ("ingest-1", "timeline-projector-2"):
-            await system.kill(name)
-            await calls.more()
-            await system.start()
-            await calls.more()
+        await system.kill("ingest-1")
+        await calls.more()
+        await system.start()
+        await calls.more()
     assert [failed for failed in calls.failed if failed.startswith("GET")] == []
-    assert len(calls.failed) <= 2 * 3, "no more POSTs fail than were in hand"
+    assert len(calls.failed) <= 3, "no more POSTs fail than were in hand"
     await all_is_applied(system, calls)
 
 

@@ -72,7 +72,7 @@ async def started(world: World) -> World:
         except httpx.TransportError:
             return False
 
-    await eventually(listening, 20, "the gateway listens", world.log.read_text)
+    await eventually(listening, 60, "the gateway listens", world.log.read_text)
     return world
 
 

@@ -112,9 +112,9 @@ class System:
     def _plan(self, replicas: Mapping[str, int]) -> list[Part]:
         if not self.apart:
             return [Part(self.name, self.name, self.port, ("run", self.name, "--port", str(self.port)), {})]
-        directory, instance = self.servers.directory / f"gateway-{self.port}", self.environment.get("KAFKA_INSTANCE")
+        instance = self.environment.get("KAFKA_INSTANCE")
         parts = fleet.apart(
-            self.port, replicas, directory, instance or "", lambda name: _free_port(self.servers.directory)
+            self.port, replicas, self.gateway, instance or "", lambda name: _free_port(self.servers.directory)
         )
         if instance:
             return parts
@@ -190,6 +190,10 @@ class System:
     def process(self) -> subprocess.Popen[bytes] | None:
         """The process at the system's port: all services, or the gateway."""
         return self.processes.get(self.parts[-1].name)
+
+    @process.setter
+    def process(self, started: subprocess.Popen[bytes]) -> None:
+        self.processes[self.parts[-1].name] = started
 
     def codes(self, name: str | None = None) -> list[int | None]:
         """With which codes the processes ended; None for one that runs."""
