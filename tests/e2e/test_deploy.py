@@ -91,6 +91,7 @@ async def calls(client: httpx.AsyncClient, business: Business) -> Calls:
     return Calls(client, business)
 
 
+@pytest.mark.timeout(400)
 async def test_processes_replaced_one_after_another_fail_no_call_and_lose_nothing(system: System, calls: Calls) -> None:
     async with calls.going():
         await calls.more()
