@@ -19,7 +19,7 @@ from services.lifecycle.domain import reports as rules
 from services.lifecycle.domain.held import Decision, Held, Reason, refused
 from services.lifecycle.domain.known import Known
 from services.lifecycle.recording import Entry
-from services.lifecycle.store import activities, admissions
+from services.lifecycle.store import activities, admissions, erasures
 from services.lifecycle.store.admissions import Admission, Key
 
 ReportAnswered = struct_of(AnswerShape)
@@ -114,7 +114,11 @@ async def _look_up(
     everyone = [*fresh, *(report for pending in waited.values() for report in pending)]
     businesses = {report.business_id for report in everyone}
     own_objects = looking.speak_of_own_objects(everyone)
-    return await looking.look_up(tx, businesses, looking.people_of(everyone), now, own_objects)
+    known = await looking.look_up(tx, businesses, looking.people_of(everyone), now, own_objects)
+    oldest = min(report.received_at for report in everyone)
+    for business_id, record_id, erased_at in await erasures.list_since(tx, businesses, oldest):
+        known[business_id].erased[record_id] = erased_at
+    return known
 
 
 def _settle_all(
@@ -133,8 +137,8 @@ def _settle_all(
         held[key] = decided[-1][1].held
         answers += [Answer(*pair) for pair in decided]
         if pending or decided[0][1].outcome == "waiting":
-            done = {id(each) for each, decision in decided if decision.outcome != "waiting"}
-            waited[key] = [each for each in (*pending, report) if id(each) not in done]
+            done = {each.receipt_id for each, decision in decided if decision.outcome != "waiting"}
+            waited[key] = [each for each in (*pending, report) if each.receipt_id not in done]
     return answers
 
 

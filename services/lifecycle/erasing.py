@@ -1,4 +1,8 @@
-"""Erases the texts of all activities that were ever linked to a record whose person was erased."""
+"""Erases the texts of all activities that were ever linked to a record whose person was erased.
+
+The search goes through the business once. It begins when no admission is under way that could not know of the erasure;
+those after it admit what was told before without its texts (`domain.erasure`), so that none slips past the search.
+"""
 
 from dataclasses import replace
 from datetime import datetime
@@ -11,8 +15,6 @@ from libs.database import Database, Transaction
 from libs.service.clock import now
 from services.lifecycle import admission, recording
 from services.lifecycle.domain import erasure as rules
-from services.lifecycle.domain.held import Reason
-from services.lifecycle.domain.reports import link_of
 from services.lifecycle.recording import Entry
 from services.lifecycle.store import activities, admissions, erasures
 from services.lifecycle.store.erasures import Erasure
@@ -21,13 +23,17 @@ SLICE = 300
 """Activities looked at in one transaction; all of them may have to be erased, and it should take well under 1 s."""
 
 FIRST = UUID(int=0)
-REFUSED = Reason(field="links", code="erased", message="the person it is about was erased while it waited")
 
 log = structlog.get_logger("lifecycle")
 
 
 async def go_on(database: Database) -> None:
     """Do what there is to erase, slice by slice; after a crash it goes on where it was."""
+    async with database.work() as tx:
+        is_new = await erasures.has_new(tx)
+    if is_new:
+        async with database.work() as tx:
+            await erasures.begin(tx)
     while True:
         async with database.work() as tx:
             erasure = await erasures.lock_next(tx)
@@ -49,7 +55,7 @@ async def _erase_slice(tx: Transaction, erasure: Erasure, at: datetime) -> tuple
         await recording.record(tx, [Entry(rules.erase(each, erasure.record_id, at)) for each in held.values()])
         await erasures.erase_versions(tx, linked)
         for reports in (await admissions.list_waiting(tx, linked)).values():
-            await admission.refuse(tx, reports, REFUSED, at)
+            await admission.refuse(tx, reports, rules.REFUSED, at)
     finished = len(looked_at) < SLICE
     if finished:
         await _refuse_waiting(tx, erasure, at)
@@ -66,11 +72,11 @@ async def _refuse_waiting(tx: Transaction, erasure: Erasure, at: datetime) -> No
         page = await erasures.page_waiting(tx, erasure.business_id, after, SLICE)
         about = [report for report in page if _is_about(report, erasure.record_id)]
         if about:
-            await admission.refuse(tx, about, REFUSED, at)
+            await admission.refuse(tx, about, rules.REFUSED, at)
         if len(page) < SLICE:
             return
         after = (page[-1].activity_id, page[-1].receipt_id)
 
 
 def _is_about(report: ReportReceived, record_id: UUID) -> bool:
-    return any(link_of(report, link).record_id == record_id for link in report.report.links)
+    return any(rules.link_of(report, link).record_id == record_id for link in report.report.links)

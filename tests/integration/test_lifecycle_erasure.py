@@ -1,5 +1,6 @@
 """A record's person is erased from everything lifecycle keeps; skeletons, counts and the chain stay."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,7 @@ from tests.support.http import Tenant, served, settle
 
 MakeDatabase = Callable[[str], Awaitable[Database]]
 AT = datetime(2026, 3, 2, tzinfo=UTC)
+LATER = datetime(2199, 1, 1, tzinfo=UTC)
 CANARY = "Zanzibar-4711"
 REF = f"+49 {CANARY}"
 SOMEBODY = Link(object="contact", external_ref="x")
@@ -168,7 +170,9 @@ async def test_an_erasure_that_was_interrupted_goes_on_where_it_was(
     record = record_id_of(tenant.business_id, "contact", REF)
     async with database.work() as tx:
         await tx.execute(
-            "insert into erasure (business_id, record_id, erased_at) values ($1, $2, now())", tenant.business_id, record
+            "insert into erasure (business_id, record_id, erased_at, begun_at) values ($1, $2, now(), now())",
+            tenant.business_id,
+            record,
         )
     with pytest.raises(RuntimeError, match="power cut"):
         async with database.work() as tx:
@@ -188,14 +192,77 @@ async def test_what_is_told_after_an_erasure_is_new_and_kept(database: Database)
     await erase(database, business)
     await admit(
         database,
-        report(business, "append", "a", text="said later"),
-        report(business, "complete", "a", type="call", summary="told later"),
+        report(business, "append", "a", text="said later", received_at=LATER),
+        report(business, "complete", "a", type="call", summary="told later", received_at=LATER),
     )
     held = (await states(database, tenant))[activity_id_of(business, "crm", "a")]
     assert (held.version, held.summary, held.appends_count, held.notes) == (4, None, 1, None)
-    await admit(database, report(business, "log", "new", type="call", summary="anew", links=[GRACE]))
+    await admit(database, report(business, "log", "new", type="call", summary="anew", links=[GRACE], received_at=LATER))
     assert (await states(database, tenant))[activity_id_of(business, "crm", "new")].summary == "anew"
     assert [each async for each in verify.verify(database, None)] == []
+
+
+async def test_what_was_told_before_an_erasure_and_comes_after_it_is_kept_without_its_texts(database: Database) -> None:
+    tenant = await settle(database)
+    business = tenant.business_id
+    await admit(
+        database,
+        report(business, "schedule", "a", type="call", due_at=AT, **TEXTS),
+        report(business, "complete", f"{CANARY}-b", notes=CANARY),  # waits for its plan, and names nobody
+    )
+    await erase(database, business)
+    late = [
+        report(business, "complete", "a", type="call", **TEXTS),
+        report(business, "append", "a", text=CANARY, actor=CANARY),
+        report(business, "append", "a2", kind="retraction", text=CANARY, links=[GRACE]),
+        report(business, "schedule", f"{CANARY}-b", type="call", due_at=AT, **TEXTS),
+        report(business, "complete", f"{CANARY}-c", **TEXTS),
+        report(business, "log", f"{CANARY}-d", type="call", duration_min=7, **TEXTS | {"actor": str(tenant.user_id)}),
+        report(business, "append", f"{CANARY}-d", kind="retraction", text=CANARY, actor=CANARY),
+    ]
+    await admit(database, *late[:4])
+    for each in late[4:]:
+        await admit(database, each)
+    assert holding(await everything(database)) == []
+    assert not [event for _, event in (await events(database))[2:] if CANARY in event.model_dump_json()]
+    held = await states(database, tenant)
+    assert [held[each.activity_id].completed_at is None for each in (late[0], late[3])] == [False, False]
+    logged = held[late[5].activity_id]
+    assert (logged.duration_min, logged.retracted_at is None, logged.appends_count) == (7, False, 1)
+    assert [link.record_id for link in logged.links] == [record_id_of(business, "contact", REF)]
+    assert logged.logged_by is not None
+    assert logged.logged_by.member_id == tenant.user_id
+    outcomes = {answer.receipt_id: answer.outcome for answer in await answers(database)}
+    assert [outcomes[each.receipt_id] for each in late] == [
+        "applied", "refused", "refused", "applied", "refused", "applied", "applied",
+    ]  # fmt: skip
+    await admit(database, report(business, "log", "e", type="call", summary="of another", links=[SOMEBODY]))
+    assert (await states(database, tenant))[activity_id_of(business, "crm", "e")].summary == "of another"
+    assert [each async for each in verify.verify(database, None)] == []
+
+
+async def test_an_erasure_begins_when_admissions_that_do_not_know_of_it_are_done(database: Database) -> None:
+    tenant = await settle(database)
+    record_id = record_id_of(tenant.business_id, "contact", REF)
+    async with database.work() as tx:
+        await handlers.admit_activities(tx, [report(tenant.business_id, "log", "a", type="call", **TEXTS)])
+        erasing_it = asyncio.create_task(erase(database, tenant.business_id))
+        await until_waiting(database)
+    assert await erasing_it == record_id
+    assert holding(await everything(database)) == []
+
+
+async def until_waiting(database: Database) -> None:
+    """Wait until somebody waits for a lock on the table of erasures, or there is nothing left to erase."""
+    connection = await asyncpg.connect(database.urls.owner)
+    waits = "select exists (select from pg_locks where relation = 'erasure'::regclass and not granted)"
+    over = "select exists (select from erasure where finished_at is not null)"
+    try:
+        async with asyncio.timeout(20):
+            while not (await connection.fetchval(waits) or await connection.fetchval(over)):
+                await asyncio.sleep(0.01)
+    finally:
+        await connection.close()
 
 
 async def test_an_activity_that_was_linked_once_is_erased_too(database: Database) -> None:

@@ -1,4 +1,9 @@
-"""What is left of an activity when the person of a record it was linked to is erased. Pure."""
+"""What is left of an activity, and of a report that comes late, when a linked record's person is erased. Pure.
+
+What was told before a person was erased leaves no text, whenever it is applied: an activity that was linked to the
+record is erased; a report that was received before and is admitted after is admitted without its texts, and refused
+where nothing else is in it (an addition) or where it would have to wait. What is told later is new, and kept.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,10 +13,15 @@ from uuid import UUID
 import msgspec
 
 from libs.contracts import activity as contract
-from services.lifecycle.domain.held import Decision, Held, Link, Person, next_version
+from libs.contracts.ids import record_id_of
+from libs.contracts.report import ReportReceived
+from services.lifecycle.domain.held import Decision, Held, Link, Person, Reason, next_version
+from services.lifecycle.domain.known import Known
+from services.lifecycle.domain.presets import record_object_of
 
 WHY = "the person of a linked record was erased"
 TYPE = "activity.erased"
+REFUSED = Reason(field="links", code="erased", message="the person it is about was erased before it could be admitted")
 
 
 def erase(held: Held, record_id: UUID, now: datetime) -> Decision:
@@ -44,6 +54,58 @@ def erase(held: Held, record_id: UUID, now: datetime) -> Decision:
         appends=[_blank(each) for each in activity.appends],
     )
     return Decision("applied", held._replace(activity=later), (TYPE,), WHY)
+
+
+def is_late(held: Held | None, report: ReportReceived, known: Known) -> bool:
+    """Tell whether a report was received before the person of a record was erased that it or its activity speaks of."""
+    erased_at = held.activity.erased_at if held is not None else None
+    if erased_at is not None and report.received_at < erased_at:
+        return True
+    if not known.erased:
+        return False
+    linked = [link_of(report, link) for link in report.report.links] + (held.activity.links if held is not None else [])
+    told = [known.erased[link.record_id] for link in linked if link.record_id in known.erased]
+    return any(report.received_at < erased_at for erased_at in told)
+
+
+def without_texts(report: ReportReceived, known: Known) -> ReportReceived:
+    """Take from a report what an erasure takes from an activity; of the participants those go who are no members."""
+    body = cast(Any, report.report)
+    assignee = known.assignee(body.assignee) if body.assignee is not None else None
+    blank = msgspec.structs.replace(
+        body,
+        source_ref="",
+        activity_ref=None,
+        subject=None,
+        summary=None,
+        notes=None,
+        first_message=None,
+        location=None,
+        fields={},
+        attachments=[],
+        metadata={},
+        text=None,
+        url=None,
+        assignee=body.assignee if assignee is not None and (assignee.member_id or assignee.role_id) else None,
+        actor=body.actor if body.actor in known.members else None,
+        participants=[each for each in body.participants if each in known.members],
+        links=[_without_ref(link_of(report, link), known) for link in body.links],
+    )
+    return cast(ReportReceived, msgspec.structs.replace(cast(Any, report), report=blank))
+
+
+def link_of(report: ReportReceived, link: contract.Link) -> contract.Link:
+    """Resolve a report's link: the record's id follows from its external ref."""
+    name, record_id = record_object_of(report.business_id, link.object) or link.object, link.record_id
+    if record_id is None and link.external_ref is not None:
+        record_id = record_id_of(report.business_id, name, link.external_ref)
+    return Link(object=name, record_id=record_id, external_ref=link.external_ref, all=link.all)
+
+
+def _without_ref(link: contract.Link, known: Known) -> contract.Link:
+    if link.record_id not in known.erased:
+        return link
+    return Link(object=link.object, record_id=link.record_id, all=link.all)
 
 
 def _member(person: contract.Person | None) -> contract.Person | None:

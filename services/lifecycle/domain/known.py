@@ -16,7 +16,8 @@ from services.lifecycle.domain.presets import RECORD_OBJECTS, record_object_of
 class Known:
     """One business. `types` is by api_name and by id, `members` by id and by e-mail address, `roles` by id.
 
-    `record_objects` are the api_names of those that the business made for itself.
+    `record_objects` are the api_names of those that the business made for itself. `erased` says of records when their
+    person was erased, where that is later than a report that is being decided.
     """
 
     business_id: UUID
@@ -25,6 +26,7 @@ class Known:
     members: dict[str, KnownMember] = field(default_factory=dict)
     roles: dict[UUID, KnownRole] = field(default_factory=dict)
     record_objects: frozenset[str] = frozenset()
+    erased: dict[UUID, datetime] = field(default_factory=dict)
 
     def type_of(self, text: str) -> ActivityObject | None:
         """Find an activity object by api_name or id."""

@@ -6,10 +6,9 @@ from typing import Any
 
 from libs.contracts import activity as contract
 from libs.contracts.activity_object import ActivityObject
-from libs.contracts.ids import record_id_of
 from libs.contracts.report import Reason as ReasonShape
 from libs.contracts.report import ReportBody, ReportReceived
-from services.lifecycle.domain import life
+from services.lifecycle.domain import erasure, life
 from services.lifecycle.domain.held import (
     COMPLETE,
     LOG,
@@ -17,7 +16,6 @@ from services.lifecycle.domain.held import (
     Append,
     Decision,
     Held,
-    Link,
     Reason,
     Subject,
     Told,
@@ -25,7 +23,6 @@ from services.lifecycle.domain.held import (
     waiting,
 )
 from services.lifecycle.domain.known import Known
-from services.lifecycle.domain.presets import record_object_of
 
 RANKS = {"schedule": PLAN, "complete": COMPLETE, "log": LOG}
 _AS_IT_IS = (
@@ -58,8 +55,11 @@ def admit(held: Held | None, report: ReportReceived, known: Known, now: datetime
 def settle(
     held: Held | None, arrived: ReportReceived, waited: Sequence[ReportReceived], known: Known, now: datetime
 ) -> list[tuple[ReportReceived, Decision]]:
-    """Admit a report, and then those that waited for what it brought; each decision has the activity after it."""
-    first = admit(held, arrived, known, now)
+    """Admit a report, and then those that waited for what it brought; each decision has the activity after it.
+
+    A report that an erasure came before is without its texts in the answer.
+    """
+    arrived, first = _decide(held, arrived, known, now)
     if not waited or first.outcome != "applied":
         return [(arrived, first)]
     return [(arrived, first), *settle_waiting(first.held, waited, known, now)]
@@ -74,14 +74,25 @@ def settle_waiting(
     while moved and pending:
         moved, still = False, []
         for report in pending:
-            decision = admit(held, report, known, now)
+            told, decision = _decide(held, report, known, now)
             if decision.outcome == "waiting":
                 still.append(report)
                 continue
-            decisions.append((report, decision))
+            decisions.append((told, decision))
             held, moved = decision.held, moved or decision.outcome == "applied"
         pending = still
     return decisions
+
+
+def _decide(held: Held | None, report: ReportReceived, known: Known, now: datetime) -> tuple[ReportReceived, Decision]:
+    if not erasure.is_late(held, report, known):
+        return report, admit(held, report, known, now)
+    report = erasure.without_texts(report, known)
+    body = report.report
+    if body.action == "append" and body.kind != "retraction":
+        return report, refused(held, erasure.REFUSED)
+    decision = admit(held, report, known, now)
+    return report, refused(held, erasure.REFUSED) if decision.outcome == "waiting" else decision
 
 
 def content_of(report: ReportReceived, known: Known, kind: ActivityObject | None) -> dict[str, Any]:
@@ -99,7 +110,7 @@ def content_of(report: ReportReceived, known: Known, kind: ActivityObject | None
     if body.participants:
         content["participants"] = [known.person(text) for text in body.participants]
     if body.links:
-        content["links"] = [link_of(report, link) for link in body.links]
+        content["links"] = [erasure.link_of(report, link) for link in body.links]
     return content | _times_of(body, known, content.get("assignee"))
 
 
@@ -168,18 +179,10 @@ def _problems(
     return problems
 
 
-def link_of(report: ReportReceived, link: contract.Link) -> contract.Link:
-    """Resolve a report's link: the record's id follows from its external ref."""
-    name, record_id = record_object_of(report.business_id, link.object) or link.object, link.record_id
-    if record_id is None and link.external_ref is not None:
-        record_id = record_id_of(report.business_id, name, link.external_ref)
-    return Link(object=name, record_id=record_id, external_ref=link.external_ref, all=link.all)
-
-
 def _subject_of(report: ReportReceived) -> Subject:
     body = report.report
     kind = _SOURCE_KINDS.get(body.source, "external")
-    ref = body.activity_ref or body.source_ref
+    ref = body.activity_ref or body.source_ref or None
     return Subject(report.business_id, report.activity_id, body.source, kind, ref)
 
 

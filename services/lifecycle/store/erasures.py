@@ -35,12 +35,39 @@ async def insert_erasures(tx: Transaction, records: Sequence[Record]) -> None:
     )
 
 
+async def has_new(tx: Transaction) -> bool:
+    """Tell whether there are erasures that have not begun."""
+    return bool(await tx.value("select exists (select from erasure where begun_at is null and finished_at is null)"))
+
+
+async def begin(tx: Transaction) -> None:
+    """Let new erasures begin, once every transaction is over that has looked for erasures and did not find them.
+
+    Must be the transaction's first statement: it waits for those who read the table, and holds nothing meanwhile.
+    """
+    await tx.execute("lock table erasure in access exclusive mode")
+    await tx.execute("update erasure set begun_at = now() where begun_at is null and finished_at is null")
+
+
+async def list_since(
+    tx: Transaction, business_ids: Collection[UUID], since: datetime
+) -> list[tuple[UUID, UUID, datetime]]:
+    """List the records of businesses that were erased after an instant: business, record, `erased_at`."""
+    rows = await tx.fetch(
+        "select business_id, record_id, erased_at from erasure where business_id = any($1::uuid[]) and erased_at > $2",
+        list(business_ids),
+        since,
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
 async def lock_next(tx: Transaction) -> Erasure | None:
-    """Lock the oldest erasure that is not finished and that nobody else works on."""
+    """Lock the oldest erasure that has begun, is not finished, and that nobody else works on."""
     row = await tx.find(
         """
         select business_id, record_id, after_activity_id, activities from erasure
-        where finished_at is null order by erased_at, business_id, record_id limit 1 for update skip locked
+        where finished_at is null and begun_at is not null
+        order by erased_at, business_id, record_id limit 1 for update skip locked
         """
     )
     return None if row is None else Erasure(*row)
