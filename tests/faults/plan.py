@@ -67,8 +67,8 @@ async def run_round(installation: Installation, faults: Sequence[str], seed: int
     done = Round(seed, list(faults), history=installation.directory / f"history-{seed}.jsonl")
     before = dict(installation.counts)
     assert done.history is not None
-    log = History(done.history)
     mark = await make_mark(installation)
+    log = History(done.history)
     installation.sink.forget()
     tenants = [Tenant(installation, each, log, seed) for each in await installation.make_businesses(manner.tenants)]
     await _introduce(installation, tenants, manner)

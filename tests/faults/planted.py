@@ -7,7 +7,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable
-from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import timedelta
@@ -440,13 +440,22 @@ def _canary_in_log() -> None:
 
 @bug("business-ignored", "an activity of another business is found by its id, and no wall stands behind", "I9")
 def _business_ignored() -> None:
-    def transaction(_: Any) -> Any:
-        @asynccontextmanager
-        async def without_wall(self: Any, principal: Any) -> Any:
-            async with self._transaction("worker", "begin") as tx:
-                yield tx
+    opened: ContextVar[Any] = ContextVar("opened")
 
-        return without_wall
+    def transaction(old: Any) -> Any:
+        def remembered(self: Any, principal: Any) -> Any:
+            opened.set(self)
+            return old(self, principal)
+
+        return remembered
+
+    def find(old: Any) -> Any:
+        async def finding(tx: Any, *names: Any) -> Any:
+            async with opened.get().work() as wide:
+                return await old(wide, *names)
+
+        return finding
 
     replace("libs.database.pool:Database.transaction", transaction)
+    replace("services.lifecycle.api.logged:activities.find_activity", find)
     in_sql("where a.business_id = $1 and a.activity_id = $2", "where $1::uuid is not null and a.activity_id = $2")
