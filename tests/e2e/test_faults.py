@@ -37,7 +37,7 @@ async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 
 @pytest.mark.timeout(900)
 async def test_nothing_is_lost_doubled_or_forbidden_under_a_plan_of_faults(installation: Installation) -> None:
-    manner = Manner(tenants=2, rate=60, bulk_share=2.0, activities_min=ACTIVITIES)
+    manner = Manner(tenants=2, rate=40, bulk_share=2.0, activities_min=ACTIVITIES)
     done = await run_round(installation, PLAN, SEED, manner)
     assert done.broken == {}
     assert done.not_run == {}

@@ -102,7 +102,7 @@ class Tenant:
     ) -> Answered:
         """Ask until there is a final answer; now and then give up after the first, as impatient callers do."""
         impatient = self.chance.random() < 0.05
-        pause_s = 0.1
+        pause_s = 0.25
         for attempt in itertools.count(1):
             number = invoke()
             answer = await ask()
@@ -110,7 +110,7 @@ class Tenant:
             if answer.final or impatient or attempt >= ATTEMPTS_MAX:
                 break
             await asyncio.sleep(pause_s * self.chance.uniform(0.7, 1.3))
-            pause_s = min(pause_s * 1.5, 1.0)
+            pause_s = min(pause_s * 1.5, 1.5)
         return answer
 
     # -- the work ----------------------------------------------------------------------------------------------------
