@@ -1,23 +1,19 @@
 """One system for all end-to-end tests that do not break it."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support.system import BOTH_WAYS, Business, Servers, System, running_servers
+from tests.support.system import BOTH_WAYS, Business, Servers, System, running_servers, thrown_away
 
 
 @pytest.fixture(scope="session")
-async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
+async def servers() -> AsyncIterator[Servers]:
     """PostgreSQL and Kafka of the end-to-end tests."""
-    directory: Path = tmp_path_factory.mktemp("servers")
-    top = tmp_path_factory.getbasetemp().parent
-    for passed in (directory, directory.parent, top):  # the servers run as an account of their own
-        passed.chmod(0o755)
-    async with running_servers(directory) as running:
-        yield running
+    with thrown_away("e2e") as directory:
+        async with running_servers(directory) as running:
+            yield running
 
 
 @pytest.fixture(scope="session", params=BOTH_WAYS)

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -20,7 +19,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from cli.check import drain_and_reconcile
 from libs.embedded.kafka import KafkaServer
 from tests.support.sink import Sink
-from tests.support.system import Business, Servers, System, eventually
+from tests.support.system import Business, Servers, System, eventually, thrown_away
 
 pytestmark = pytest.mark.faults
 
@@ -55,18 +54,16 @@ REMAINING_TOPICS = {
 
 
 @pytest.fixture(scope="module")
-async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
+async def servers() -> AsyncIterator[Servers]:
     """Servers of its own: retention is made short on them."""
-    directory: Path = tmp_path_factory.mktemp("erasure")
-    for passed in (directory, directory.parent, tmp_path_factory.getbasetemp().parent):
-        passed.chmod(0o755)
-    own = Servers(directory)
-    own.kafka = KafkaServer(directory / "kafka", more=QUICK_BROKER)
-    await own.start()
-    try:
-        yield own
-    finally:
-        await own.stop()
+    with thrown_away("erasure") as directory:
+        own = Servers(directory)
+        own.kafka = KafkaServer(directory / "kafka", more=QUICK_BROKER)
+        await own.start()
+        try:
+            yield own
+        finally:
+            await own.stop()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@
 
 import random
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +13,7 @@ from tests.faults.installation import Installation, installed
 from tests.faults.named import FAULTS
 from tests.faults.plan import Manner, run_round
 from tests.faults.planted import PLANTED
+from tests.support.system import thrown_away
 
 SEED = 20260504
 KILLS, INTERRUPTIONS, ACTIVITIES = 20, 5, 5_000
@@ -27,12 +27,10 @@ PLAN = (
 
 
 @pytest.fixture(scope="module")
-async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
-    directory: Path = tmp_path_factory.mktemp("faults")
-    for passed in (directory, directory.parent, directory.parent.parent):  # the servers run as an account of their own
-        passed.chmod(0o755)
-    async with installed(directory / "installation") as running:
-        yield running
+async def installation() -> AsyncIterator[Installation]:
+    with thrown_away("faults") as directory:
+        async with installed(directory / "installation") as running:
+            yield running
 
 
 @pytest.mark.timeout(900)

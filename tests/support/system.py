@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -246,6 +246,18 @@ class System:
 
         await eventually(known, 20, "every service knows the key", self.tail)
         return business
+
+
+@contextmanager
+def thrown_away(name: str) -> Iterator[Path]:
+    """Give a directory that the servers' account can reach, and remove it afterwards.
+
+    Not one of pytest's: a second run of pytest closes their common parent to that account.
+    """
+    with tempfile.TemporaryDirectory(prefix=f"activities-{name}-", ignore_cleanup_errors=True) as text:
+        directory = Path(text)
+        directory.chmod(0o755)
+        yield directory
 
 
 @asynccontextmanager
