@@ -33,7 +33,8 @@ RETRY_MAX_S = 5.0
 MEASURE_S = 1.0
 HOUSEKEEPING_S = 3_600
 KEPT_DAYS = 2
-ATTEMPTS_KEPT = "7 days"
+ATTEMPTS_KEPT = STOPS_KEPT = "7 days"
+"""A stop keeps the bytes of a record, which may be about somebody who is erased: no longer than old states of records."""
 HELD_RETRY_S = 2.0
 STALE_S = 60.0
 """An event that is not published after so long is somebody's business; caught up with 100,000 are in 10 s."""
@@ -242,5 +243,6 @@ class Relay:
         async with self._database.work() as tx:
             await outbox.keep_days(tx)
             await tx.execute("delete from consumer_attempt where failed_at < now() - $1::text::interval", ATTEMPTS_KEPT)
+            await tx.execute("delete from consumer_stop where stopped_at < now() - $1::text::interval", STOPS_KEPT)
         async with self._database.work() as tx:
             await tx.value("select outbox_drop_days($1)", datetime.now(UTC).date() - timedelta(days=KEPT_DAYS))

@@ -2,7 +2,8 @@
 
 A stopped partition is tried again with growing waits: when the record that decided it can be handled, it goes on. It
 keeps its count of poison then, so that the next poison stops it at once. An operator can ask for more (`ask`): to count
-anew, or to set everything aside that is poison up to the partition's present end.
+anew, or to set everything aside that is poison up to the partition's present end. The record is kept for 7 days (the
+relay's housekeeping): after that the partition counts anew, as if an operator had asked.
 """
 
 import time
@@ -98,8 +99,8 @@ class Stops:
         async with self._database.work() as tx:
             wishes = {_place(each.stop): each.asked for each in await list_stops(tx, self._group)}
         for place, stop in list(stopped.items()):
-            if wishes.get(place):
-                await self._grant(place, wishes[place])
+            if place not in wishes or wishes[place]:  # nobody keeps it any more, or somebody asked
+                await self._grant(place, wishes.get(place))
             elif time.monotonic() >= self._tries[place][0]:
                 await self._try(place, stop, can_handle)
 

@@ -426,6 +426,30 @@ async def test_stopped_partition_goes_on_by_itself_once_its_records_can_be_handl
     assert set(await rows(database)) == set(bad[19:])
 
 
+async def test_stop_kept_for_seven_days_is_forgotten_and_its_partition_counts_anew(
+    database: Database, place: Place, heard: Heard
+) -> None:
+    def refuse(one: UUID) -> None:
+        raise Rejected("not wanted")
+
+    heard.trouble = refuse
+    await send_sound(place, *ids_on(0, 60))
+    async with consuming(database, place, heard) as consumer:
+        async with relaying(database, place):
+            await eventually(lambda: "is stopped at 19" in " ".join(consumer.problems()), "the flood is noticed")
+            await set_aside(place, 19)
+        async with database.work() as tx:
+            await tx.execute("update consumer_stop set stopped_at = now() - interval '7 days 1 s'")
+        async with relaying(database, place):
+            await set_aside(place, 38)
+            await eventually(lambda: "is stopped at 38" in " ".join(consumer.problems()), "the next flood stops it")
+
+            async def kept_anew() -> bool:
+                return [stop.offset for stop in await stopped(database)] == [38]
+
+            await eventually(kept_anew, "the stop is kept with another record")
+
+
 async def test_flood_of_rejected_events_stops_after_a_bounded_number(
     database: Database, place: Place, heard: Heard
 ) -> None:
