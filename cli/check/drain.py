@@ -1,4 +1,4 @@
-"""Waiting until everything that was accepted has been through: outboxes empty, topics heard."""
+"""Waiting until everything that was accepted has been through: outboxes empty, topics heard, persons erased."""
 
 import asyncio
 import time
@@ -8,9 +8,14 @@ from libs.database import Database
 from libs.errors import ActivitiesError
 from libs.messaging import admin, outbox
 from libs.messaging.broker import BrokerSettings
+from services.ingest.store import erasures as ingest_erasures
+from services.lifecycle.store import erasures as lifecycle_erasures
 
 DRAIN_MAX_S = 60.0
 PAUSE_S = 0.25
+
+ERASING = {"ingest": ingest_erasures.count_open, "lifecycle": lifecycle_erasures.count_open}
+"""Services that erase by themselves, after they have heard of it."""
 
 Groups = Mapping[str, Sequence[str]]
 """Consumer groups with the topics that each hears."""
@@ -27,9 +32,9 @@ async def drain(
     tell: Callable[[str], None],
     within_s: float = DRAIN_MAX_S,
 ) -> None:
-    """Return when no outbox holds anything and no group is behind, seen twice in a row. Raises Stuck.
+    """Return when no outbox holds anything, no group is behind and nobody is being erased, seen twice in a row.
 
-    Twice, because what was heard between the two looks may have put something into an outbox again.
+    Raises Stuck. Twice, because what was heard between the two looks may have put something into an outbox again.
     """
     deadline = time.monotonic() + within_s
     quiet = 0
@@ -49,6 +54,11 @@ async def _left(databases: Mapping[str, Database], groups: Groups, broker: Broke
         rows = await _unpublished(database)
         if rows:
             left.append(f"{package}: {rows} events in the outbox")
+    for package, count_open in ERASING.items():
+        async with databases[package].work() as tx:
+            count, _ = await count_open(tx)
+        if count:
+            left.append(f"{package}: {count} erasures under way")
     for group, behind in (await admin.backlogs(broker, groups)).items():
         if behind:
             left.append(f"{group}: {behind} events not heard")

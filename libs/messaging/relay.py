@@ -34,7 +34,7 @@ MEASURE_S = 1.0
 HOUSEKEEPING_S = 3_600
 KEPT_DAYS = 2
 ATTEMPTS_KEPT = STOPS_KEPT = "7 days"
-"""A stop keeps the bytes of a record, which may be about somebody who is erased: no longer than old states of records."""
+"""A stop keeps the bytes of a record, which may be about somebody erased: no longer than old states of records."""
 HELD_RETRY_S = 2.0
 STALE_S = 60.0
 """An event that is not published after so long is somebody's business; caught up with 100,000 are in 10 s."""

@@ -30,6 +30,16 @@ HEALTHY = Gauge(
     "1 while /healthz/<service> reports no problem, 0 otherwise; sampled when /metrics is read.",
     ("service",),
 )
+ERASURES_OPEN = Gauge(
+    "activities_erasures_open",
+    "Records whose person was erased in directory and whose texts a service has not taken away everywhere yet.",
+    ("service",),
+)
+ERASURE_OLDEST = Gauge(
+    "activities_erasure_oldest_seconds",
+    "How long ago the oldest of the open erasures was asked for; 0 when none is open.",
+    ("service",),
+)
 CONNECTIONS = Gauge(
     "activities_database_connections_used",
     "Connections of a service's pools in use when /metrics is read; `routes`, `worker` or `keys`.",

@@ -1,5 +1,6 @@
 """Blanks the conversations of records whose person was erased, and tells of each."""
 
+import itertools
 from dataclasses import replace
 from datetime import datetime
 
@@ -7,6 +8,7 @@ import structlog
 
 from libs.database import Database, Transaction
 from libs.messaging.outbox import append
+from libs.service import metrics
 from libs.service.clock import now
 from services.ingest import closing
 from services.ingest.store import erasures, interactions
@@ -15,19 +17,34 @@ from services.ingest.store.erasures import Erasure
 SLICE = 25
 """Conversations blanked in one transaction: each may have 10,000 messages."""
 
+SLICES_PER_LINE = 100
+
 log = structlog.get_logger("ingest")
 
 
 async def go_on(database: Database) -> None:
     """Do what there is to erase, slice by slice; after a crash it goes on where it was."""
-    while True:
+    await measure(database)
+    for slices in itertools.count(1):
         async with database.work() as tx:
             erasure = await erasures.lock_next(tx)
             if erasure is None:
-                return
+                break
             finished = await _erase_slice(tx, erasure, now())
-        if finished:
-            log.info("record erased", business_id=str(erasure.business_id), record_id=str(erasure.record_id))
+        if finished or slices % SLICES_PER_LINE == 0:
+            log.info(
+                "record erased" if finished else "record being erased", business_id=str(erasure.business_id),
+                record_id=str(erasure.record_id), slices=slices,
+            )  # fmt: skip
+            await measure(database)
+
+
+async def measure(database: Database) -> None:
+    """Say by metrics what there still is to erase."""
+    async with database.work() as tx:
+        count, oldest_s = await erasures.count_open(tx)
+    metrics.ERASURES_OPEN.labels("ingest").set(count)
+    metrics.ERASURE_OLDEST.labels("ingest").set(oldest_s)
 
 
 async def _erase_slice(tx: Transaction, erasure: Erasure, at: datetime) -> bool:

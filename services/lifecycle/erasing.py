@@ -4,6 +4,7 @@ The search goes through the business once. It begins when no admission is under 
 those after it admit what was told before without its texts (`domain.erasure`), so that none slips past the search.
 """
 
+import itertools
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -12,6 +13,7 @@ import structlog
 
 from libs.contracts.report import ReportReceived
 from libs.database import Database, Transaction
+from libs.service import metrics
 from libs.service.clock import now
 from services.lifecycle import admission, recording
 from services.lifecycle.domain import erasure as rules
@@ -22,6 +24,8 @@ from services.lifecycle.store.erasures import Erasure
 SLICE = 300
 """Activities looked at in one transaction; all of them may have to be erased, and it should take well under 1 s."""
 
+SLICES_PER_LINE = 100
+
 FIRST = UUID(int=0)
 
 log = structlog.get_logger("lifecycle")
@@ -29,22 +33,32 @@ log = structlog.get_logger("lifecycle")
 
 async def go_on(database: Database) -> None:
     """Do what there is to erase, slice by slice; after a crash it goes on where it was."""
+    await measure(database)
     async with database.work() as tx:
         is_new = await erasures.has_new(tx)
     if is_new:
         async with database.work() as tx:
             await erasures.begin(tx)
-    while True:
+    for slices in itertools.count(1):
         async with database.work() as tx:
             erasure = await erasures.lock_next(tx)
             if erasure is None:
-                return
+                break
             reached, finished = await _erase_slice(tx, erasure, now())
-        if finished:
+        if finished or slices % SLICES_PER_LINE == 0:
             log.info(
-                "record erased", business_id=str(erasure.business_id), record_id=str(erasure.record_id),
-                activities=reached.activities,
+                "record erased" if finished else "record being erased", business_id=str(erasure.business_id),
+                record_id=str(erasure.record_id), activities=reached.activities, slices=slices,
             )  # fmt: skip
+            await measure(database)
+
+
+async def measure(database: Database) -> None:
+    """Say by metrics what there still is to erase."""
+    async with database.work() as tx:
+        count, oldest_s = await erasures.count_open(tx)
+    metrics.ERASURES_OPEN.labels("lifecycle").set(count)
+    metrics.ERASURE_OLDEST.labels("lifecycle").set(oldest_s)
 
 
 async def _erase_slice(tx: Transaction, erasure: Erasure, at: datetime) -> tuple[Erasure, bool]:

@@ -8,7 +8,9 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 
+from cli.check.drain import Stuck, drain
 from libs.contracts.activity import Activity, Link
 from libs.contracts.directory import Record
 from libs.contracts.ids import activity_id_of, record_id_of
@@ -17,6 +19,7 @@ from services.lifecycle import erasing, handlers, verify
 from services.lifecycle.store import activities
 from tests.integration.test_lifecycle_reports import admit, answers, events, report
 from tests.support.http import Tenant, served, settle
+from tests.support.kafka import fresh_topic
 
 MakeDatabase = Callable[[str], Awaitable[Database]]
 AT = datetime(2026, 3, 2, tzinfo=UTC)
@@ -127,6 +130,34 @@ async def test_no_text_of_the_person_is_left_and_everything_else_stays(database:
             (each.id, each.kind, each.at) for each in was.appends
         ]
     assert [each async for each in verify.verify(database, None)] == []
+
+
+async def test_open_erasures_are_measured_and_waited_for_by_check(
+    database: Database, make_database: MakeDatabase
+) -> None:
+    tenant = await settle(database)
+    stores = {"ingest": await make_database("ingest"), "lifecycle": database}
+    async with fresh_topic() as place:
+        groups = {place.group: (place.topic,)}
+        async with database.work() as tx:
+            await tx.execute(
+                "insert into erasure (business_id, record_id, erased_at) values ($1, $1, now() - interval '2 h')",
+                tenant.business_id,
+            )
+        with pytest.raises(Stuck, match="lifecycle: 1 erasures under way"):
+            await drain(stores, groups, place.broker, lambda left: None, within_s=0.1)
+        assert await measured(database) == (1, 7200)
+        await erasing.go_on(database)
+        assert await measured(database) == (0, 0)
+        await drain(stores, groups, place.broker, lambda left: None)
+
+
+async def measured(database: Database) -> tuple[float | None, float]:
+    """Look what the gauges say: how many are open, and the age of the oldest."""
+    await erasing.measure(database)
+    names = "activities_erasures_open", "activities_erasure_oldest_seconds"
+    count, age_s = (REGISTRY.get_sample_value(name, {"service": "lifecycle"}) for name in names)
+    return count, (age_s or 0) // 10 * 10
 
 
 async def test_what_waits_is_refused_and_answered(database: Database) -> None:

@@ -35,6 +35,18 @@ async def insert_erasures(tx: Transaction, records: Sequence[Record]) -> None:
     )
 
 
+async def count_open(tx: Transaction) -> tuple[int, float]:
+    """Count the erasures that are not finished; with the age of the oldest in seconds, 0 where there is none."""
+    row = await tx.find(
+        """
+        select count(*), coalesce(extract(epoch from now() - min(erased_at)), 0)::float8
+        from erasure where finished_at is null
+        """
+    )
+    assert row is not None
+    return row[0], max(0.0, row[1])
+
+
 async def has_new(tx: Transaction) -> bool:
     """Tell whether there are erasures that have not begun."""
     return bool(await tx.value("select exists (select from erasure where begun_at is null and finished_at is null)"))
