@@ -286,6 +286,11 @@ def _older_wins() -> None:
     in_sql("fact.version < new.version", "fact.version <> new.version")
     in_sql("head.version < new.version", "head.version <> new.version")
 
+    def getmany(old: Any) -> Any:
+        return lambda self, *partitions, **more: old(self, *partitions, **{**more, "max_records": 5})
+
+    replace("libs.messaging.delivery:PatientConsumer.getmany", getmany)
+
 
 @bug("blind-counter", "reports count up without looking at what was counted", "I5")
 def _blind_counter() -> None:
@@ -317,7 +322,7 @@ def _replay_counts() -> None:
 
         return replacing
 
-    replace("services.reporting.handlers:store.replace_facts", replace_facts)
+    replace("services.reporting.handlers:facts.replace_facts", replace_facts)
 
 
 @bug("stale-read", "min_version is not waited for", "I12")

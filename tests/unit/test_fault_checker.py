@@ -1,7 +1,9 @@
 """The checker's judgements on made-up evidence: what is right is green, each wrong thing is named."""
 
+import importlib
 from collections.abc import Callable
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +16,10 @@ from libs.contracts.ids import uuid7
 from tests.faults import checker, history
 from tests.faults.evidence import Case, Published, Version
 from tests.faults.history import History, Life, Told, Write
+from tests.faults.planted import PLANTED, Bug
 from tests.faults.receivers import Delivery
 from tests.support.histories import activity, event, next_version, planned
+from tests.support.system import ROOT
 
 BUSINESS = uuid7()
 RECEIPT = uuid7()
@@ -155,6 +159,23 @@ def test_what_was_seen_breaks_i9_and_i12() -> None:
     case = case_of(logged())
     case.told.seen += [("I9", "a canary"), ("I12", "went back")]
     assert (checker.apart(case), checker.read_what_was_written(case)) == (["a canary"], ["went back"])
+
+
+@pytest.mark.parametrize("bug", PLANTED.values(), ids=list(PLANTED))
+def test_what_a_planted_bug_replaces_is_there(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "services").rglob("*.py"))
+
+    def find(place: str, make: object) -> None:
+        module, _, path = place.partition(":")
+        attrgetter(path)(importlib.import_module(module))
+
+    def find_text(old: str, new: str) -> None:
+        assert old in sources
+
+    monkeypatch.setattr("tests.faults.planted.replace", find)
+    monkeypatch.setattr("tests.faults.planted.in_sql", find_text)
+    monkeypatch.setattr("services.webhook_dispatcher.app.HEARD", ())
+    bug.plant()
 
 
 def test_a_history_is_put_together_from_its_lines(tmp_path: Path) -> None:
