@@ -110,12 +110,15 @@ def _without_front(upstreams: Upstreams) -> list[str]:
 
 
 def _problem(status: int) -> str:
-    """Answer a status of nginx's own as a problem. What was never sent may be sent again: 503 instead of 502."""
+    """Answer a status of nginx's own as a problem. What was never sent may be sent again: 503 instead of 502.
+
+    Not by a named location: a request whose target cannot be read has no URI to take there, and would be answered 500.
+    """
     also = " 494" if status == 431 else ""
     instead = f"if ($nothing_sent) {{ {_told(503)} }} " if status == 502 else ""
     return (
-        f"    error_page {status}{also} = @problem{status};\n"
-        f"    location @problem{status} {{ {instead}{_told(status)} }}"
+        f"    error_page {status}{also} = /problem/{status};\n"
+        f"    location = /problem/{status} {{ internal; {instead}{_told(status)} }}"
     )
 
 

