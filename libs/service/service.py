@@ -96,7 +96,7 @@ class Service:
 
     def always(self, run: Callable[[], Awaitable[None]]) -> None:
         """Keep `run` running for the process's life."""
-        self._always.append((getattr(run, "__qualname__", repr(run)), run))
+        self._always.append((getattr(run, "__name__", repr(run)), run))
 
     def ready_when(self, check: Callable[[], list[str]]) -> None:
         """Add to `/healthz/<service>` the problems that `check` names."""

@@ -10,6 +10,8 @@ from libs.service import metrics
 
 RESTART_FIRST_S = 0.1
 RESTART_MAX_S = 10.0
+RECOVERED_S = 3.0
+"""A task that was started again and runs for so long has recovered."""
 STOP_S = 20.0
 
 log = structlog.get_logger("tasks")
@@ -18,8 +20,9 @@ log = structlog.get_logger("tasks")
 class Tasks:
     """Tasks that are started again with a growing wait when they fail, until they are stopped."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, recovered_s: float = RECOVERED_S) -> None:
         self._service = service
+        self._recovered_s = recovered_s
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failing: dict[str, str] = {}
 
@@ -47,13 +50,15 @@ class Tasks:
         self._tasks.clear()
 
     def problems(self) -> list[str]:
-        """Name the tasks that fail, with their last error."""
+        """Name the tasks that fail, with their last error, until they have gone well for a while."""
         return [f"{name}: {error}" for name, error in sorted(self._failing.items())]
 
     async def _keep_going(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         wait_s = RESTART_FIRST_S
+        loop = asyncio.get_running_loop()
         while True:
-            started = asyncio.get_running_loop().time()
+            started = loop.time()
+            well = loop.call_later(self._recovered_s, self._failing.pop, name, None)
             try:
                 await run()
                 return
@@ -62,7 +67,9 @@ class Tasks:
             except Exception as error:
                 self._note(name, error)
                 log.exception("task failed", service=self._service, task=name)
-            if asyncio.get_running_loop().time() - started > RESTART_MAX_S:
+            finally:
+                well.cancel()
+            if loop.time() - started > RESTART_MAX_S:
                 wait_s = RESTART_FIRST_S
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, RESTART_MAX_S)
