@@ -10,10 +10,12 @@ from services.webhook_dispatcher.delivery import Dispatcher, Policy
 from services.webhook_dispatcher.sealing import Sealer
 from services.webhook_dispatcher.sender import AiohttpSender
 from services.webhook_dispatcher.settings import Settings
+from services.webhook_dispatcher.unreadable import Unreadable
 
 HEARD = ("activity.completed", "activity.appended")
 ERASING = ("activity.changed",)
 HOUR_S = 3600.0
+UNREADABLE_S = 15.0
 
 log = structlog.get_logger("webhooks")
 
@@ -34,7 +36,8 @@ def create(settings: Settings) -> Service:
         settings.webhook_stuck_s,
         settings.webhook_schedule_s,
     )
-    dispatcher = Dispatcher(policy, Sealer(settings.webhook_master_key.get_secret_value()), now)
+    sealer = Sealer(settings.webhook_master_key.get_secret_value())
+    dispatcher, unreadable = Dispatcher(policy, sealer, now), Unreadable(sealer)
 
     async def deliver_due() -> None:
         sender = AiohttpSender(rules, settings.webhook_timeout_s, settings.webhook_connect_timeout_s)
@@ -49,5 +52,7 @@ def create(settings: Settings) -> Service:
     service.on(ActivityEvent, handlers.forget_texts, topics=ERASING, latest=True)
     service.always(deliver_due)
     service.every(HOUR_S, partitions.keep_days(settings.webhook_kept_days))
+    service.every(UNREADABLE_S, unreadable.look)
+    service.ready_when(unreadable.problems)
     service.ready_when(dispatcher.problems)
     return service

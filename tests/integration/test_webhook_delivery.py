@@ -14,6 +14,7 @@ from services.webhook_dispatcher import signing
 from services.webhook_dispatcher.resealing import reseal
 from services.webhook_dispatcher.sealing import Sealer
 from services.webhook_dispatcher.store import endpoints
+from services.webhook_dispatcher.unreadable import Unreadable
 from tests.conftest import MakeDatabase
 from tests.support.sink import Answer, Sink
 from tests.support.webhooks import (
@@ -99,6 +100,23 @@ async def test_master_key_is_rotated_without_a_secret_lost(database: Database) -
     assert {row[0]: sealer.open(row[1], BUSINESS, row[0]) for row in rows} == {
         id_: signing.key_of(secret) for id_, secret in made
     }
+
+
+async def test_secrets_that_no_master_key_opens_are_said_until_one_does(database: Database) -> None:
+    patient = replace(POLICY, schedule_s=(60.0,))
+    async with dispatching(database, Setting(patient)) as dispatcher:
+        id_, secret = await make_endpoint(database, BUSINESS, "http://127.0.0.1:9/")
+        another = "another-master-key-of-the-tests"
+        sealed = Sealer(another).seal(signing.key_of(secret), BUSINESS, id_)
+        async with database.work() as tx:
+            await endpoints.save_sealed(tx, [(BUSINESS, id_, await tx.value("select id from endpoint_secret"), sealed)])
+        await hear(database, [event_of(BUSINESS), event_of(BUSINESS)], dispatcher)
+        await eventually(database, lambda rows: {row["last_error"] for row in rows} == {"secret_unreadable"})
+        here, knowing = Unreadable(Sealer(MASTER_KEY)), Unreadable(Sealer(f"{MASTER_KEY},{another}"))
+        await here.look(database)
+        assert here.problems()[0].startswith("the secrets of 2 deliveries cannot be opened: WEBHOOK_MASTER_KEY must")
+        await knowing.look(database)
+        assert knowing.problems() == []
 
 
 async def test_completed_plan_is_delivered_as_logged_and_as_completed(database: Database) -> None:

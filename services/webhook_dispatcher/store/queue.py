@@ -170,6 +170,31 @@ async def find_earliest(tx: Transaction, excluded: Sequence[UUID]) -> float | No
     return None if value is None else float(value)
 
 
+class Closed(NamedTuple):
+    """An endpoint (`place`: business and id) of which a secret could not be opened, and how many deliveries wait."""
+
+    place: tuple[UUID, UUID]
+    waiting: int
+    secrets: list[bytes]
+
+
+async def list_unreadable(tx: Transaction, limit: int) -> list[Closed]:
+    """List endpoints of which a secret could not be opened, with their live secrets."""
+    rows = await tx.fetch(
+        """
+        select d.business_id, d.endpoint_id, d.waiting,
+               array(select s.sealed from endpoint_secret s
+                      where s.business_id = d.business_id and s.endpoint_id = d.endpoint_id
+                        and (s.expires_at is null or s.expires_at > now()))
+          from (select business_id, endpoint_id, count(*)::int as waiting from delivery
+                 where status = 'pending' and last_error = 'secret_unreadable'
+                 group by business_id, endpoint_id limit $1) d
+        """,
+        limit,
+    )
+    return [Closed((row[0], row[1]), row[2], row[3]) for row in rows]
+
+
 async def finish(tx: Transaction, finished: Sequence[Finished]) -> int:
     """Note what attempts came to, keep them, note the endpoints' health; return how many leases were still ours.
 
