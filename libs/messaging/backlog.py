@@ -1,8 +1,17 @@
 """How much of the outbox has not been published: each row is counted once, and taken off once when it has left."""
 
+import time
+
 from libs.database import Transaction
 
 READ_ONLY = "select pg_is_in_recovery() or current_setting('transaction_read_only')::bool"
+
+
+_READ = """
+    select backlog_bytes, concat_ws(' ', done, seen, after_id) as place, exists (
+        select from outbox where xid >= pg_snapshot_xmin(done) and not pg_visible_in_snapshot(xid, done)
+            and not (seen is not null and id <= after_id and pg_visible_in_snapshot(xid, seen))) as waits
+    from outbox_cursor"""
 
 
 class Backlog:
@@ -12,10 +21,25 @@ class Backlog:
         self.bytes = 0
         self._direct = 0
         self._counted_to: str | None = None
+        self._still: tuple[str, float] | None = None
+
+    def still_s(self) -> float:
+        """Tell for how long events have waited while the active relay, another process's, has not moved."""
+        return 0.0 if self._still is None else time.monotonic() - self._still[1]
 
     async def read(self, tx: Transaction) -> None:
-        """Read what the active relay has counted."""
-        self.bytes = await tx.value("select backlog_bytes from outbox_cursor")
+        """Read what the active relay has counted, and whether it moves."""
+        row = await tx.find(_READ)
+        assert row is not None
+        self.bytes = row["backlog_bytes"]
+        if not row["waits"]:
+            self._still = None
+        elif self._still is None or self._still[0] != row["place"]:
+            self._still = row["place"], time.monotonic()
+
+    def lead(self) -> None:
+        """Note that the active relay is this process's own."""
+        self._still = None
 
     async def count(self, tx: Transaction, place: tuple[str, int] | None, age_s: float | None) -> None:
         """Count rows not counted yet, after `place` (None: nothing is behind); store that and the age of the oldest."""

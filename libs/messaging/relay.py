@@ -39,6 +39,16 @@ HELD_RETRY_S = 2.0
 STALE_S = 60.0
 """An event that is not published after so long is somebody's business; caught up with 100,000 are in 10 s."""
 
+FROZEN_STUCKS = 2
+_END_FROZEN = """
+    select pg_terminate_backend(a.pid) from pg_locks l
+    join pg_database d on d.oid = l.database and d.datname = current_database()
+    join pg_stat_activity a on a.pid = l.pid and a.usename = current_user
+    where l.locktype = 'advisory' and l.granted and l.classid::bigint << 32 | l.objid::bigint = $1
+        and a.wait_event_type = 'Client' and a.state_change < now() - make_interval(secs => $2::float8)"""
+"""A client that froze between the messages of one statement (seen: after Parse) does not count as idle with the server,
+and would keep the lock for good. A relay that works says something at least every `publish_timeout_s`."""
+
 _LOST = (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 _log = structlog.get_logger(__name__)
 
@@ -72,6 +82,11 @@ class Relay:
             problems.append(f"relay: has not looked into the outbox for {silent_s:.0f} s")
         if "broker" in self._trouble or self.age_s() > STALE_S:
             problems.append(f"relay: the oldest event that is not published is {self.age_s():.0f} s old")
+        if self._windows is None and (still_s := self._backlog.still_s()) > self._broker.stuck_s:
+            text = (
+                f"relay: the oldest event that is not published is more than {still_s:.0f} s old, and the process that"
+            )
+            problems.append(f"{text} publishes (another one) has not moved since: it is frozen or stuck")
         if self._database.outbox_full:
             problems.append(f"relay: the outbox holds {self._backlog.bytes} bytes and is full; routes answer 503")
         return problems
@@ -100,12 +115,8 @@ class Relay:
             try:
                 async with self._database.session() as connection:
                     try:
-                        while not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK_KEY):
-                            self._turned_at = time.monotonic()
-                            self._trouble.pop("database", None)  # it answers; another process publishes
-                            await asyncio.sleep(POLL_MAX_S)
+                        await self._stand_by(connection)
                         await connection.execute("set synchronous_commit = off")  # a cursor lost is a chunk twice
-                        await connection.execute(f"set idle_session_timeout = '{self._broker.stuck_s:.0f}s'")
                         if await connection.fetchval(READ_ONLY):
                             raise Unavailable("the database is read-only")
                         await self._lead(connection, Windows(connection))
@@ -116,6 +127,17 @@ class Relay:
                 self._trouble["database"] = f"relay: the outbox cannot be read ({type(error).__name__}: {error})"
                 self._turned_at = time.monotonic()
             await asyncio.sleep(random.uniform(0.2, POLL_MAX_S))  # noqa: S311
+
+    async def _stand_by(self, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
+        """Wait for the lock. A process that froze loses it: its session is idle too long, or is ended from here."""
+        stuck_s = self._broker.stuck_s
+        await connection.execute(f"set idle_session_timeout = '{stuck_s:.0f}s'")  # before it has the lock
+        while not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK_KEY):
+            self._turned_at = time.monotonic()
+            self._trouble.pop("database", None)  # it answers; another process publishes
+            if await connection.fetch(_END_FROZEN, LOCK_KEY, FROZEN_STUCKS * stuck_s):
+                _log.warning("frozen relay's session ended", service=self._database.name)
+            await asyncio.sleep(POLL_MAX_S)
 
     async def _lead(self, connection: "PoolConnectionProxy[asyncpg.Record]", windows: Windows) -> None:
         adopted = await windows.load()
@@ -129,6 +151,7 @@ class Relay:
             self._trouble["restored"] = text
             _log.warning("outbox adopted", service=self._database.name, rows=adopted)
         self._windows = windows
+        self._backlog.lead()
         self._trouble.pop("database", None)
         poll_s, retry_s = POLL_S, 0.1
         while True:

@@ -28,8 +28,8 @@ class Unreadable:
         if not self._count:
             return []
         text = (
-            f"the secrets of {self._count} deliveries cannot be opened: WEBHOOK_MASTER_KEY must hold the key that sealed "
-            "them, beside the one that seals now"
+            f"the secrets of {self._count} deliveries cannot be opened: WEBHOOK_MASTER_KEY must hold the key that "
+            "sealed them, beside the one that seals now"
         )
         return [text]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import signal
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -20,9 +21,10 @@ from libs.database import Database
 from libs.errors import TooLarge, Unavailable
 from libs.messaging.broker import VALUE_MAX_BYTES, BrokerSettings
 from libs.messaging.outbox import Outgoing, append, unpublished
-from libs.messaging.relay import Relay
+from libs.messaging.relay import LOCK_KEY, Relay
 from libs.messaging.windows import CHUNK_ROWS, Windows
 from tests.support.kafka import PARTITIONS, Place, admin, eventually, fresh_topic, read_until
+from tests.support.relaying import relay_process
 
 MakeDatabase = Callable[[str], Awaitable[Database]]
 SERVICE = "probe"
@@ -194,6 +196,48 @@ async def test_two_relays_never_publish_at_once(database: Database, place: Place
         await eventually(lambda: published(database), "all is published")
         records = await read_until(place, place.topic, lambda found: len(found) >= 20)
     assert len(records) == 20
+
+
+async def test_relay_that_stands_by_says_that_the_one_that_publishes_does_not(database: Database, place: Place) -> None:
+    owner = await asyncpg.connect(database.urls.owner)
+    await owner.execute(f"select pg_advisory_lock({LOCK_KEY})")
+    async with relaying(database, replace(place.broker, stuck_s=1.0)) as relay:
+        async with database.work() as tx:
+            await append(tx, [outgoing(place, uuid7(), 1)])
+        await eventually(lambda: "(another one) has not moved" in " ".join(relay.problems()), "it is said aloud")
+        await owner.close()
+        await read_until(place, place.topic, lambda found: len(found) == 1)
+        await eventually(lambda: not relay.problems(), "no problem is left")
+
+
+async def test_relay_frozen_at_any_moment_loses_its_place_to_another(database: Database, place: Place) -> None:
+    owner = await asyncpg.connect(database.urls.owner)
+
+    async def leads() -> bool:
+        held = "select exists (select from pg_locks l join pg_database d on d.oid = l.database where datname = $1"
+        held += " and locktype = 'advisory' and granted and objid::bigint = $2 & 4294967295)"
+        return bool(await owner.fetchval(held, database.urls.database, LOCK_KEY))
+
+    async with relay_process(database, replace(place.broker, stuck_s=3.0)) as frozen:
+        await eventually(leads, "it publishes")
+        frozen.send_signal(signal.SIGSTOP)
+        async with relaying(database, replace(place.broker, stuck_s=3.0)):
+            async with database.work() as tx:
+                await append(tx, [outgoing(place, uuid7(), 1)])
+            await read_until(place, place.topic, lambda found: len(found) == 1)
+    await owner.close()
+
+
+async def test_relay_frozen_within_a_statement_loses_its_place_too(database: Database, place: Place) -> None:
+    frozen = await asyncpg.connect(database.urls.of("worker"))
+    await frozen.execute("set idle_session_timeout = '1s'")
+    await frozen.execute(f"select pg_advisory_lock({LOCK_KEY})")
+    await frozen.prepare("select 1")  # Parse and Flush, no Sync: the server waits for the rest of the statement
+    async with relaying(database, replace(place.broker, stuck_s=2.0)):
+        async with database.work() as tx:
+            await append(tx, [outgoing(place, uuid7(), 1)])
+        await read_until(place, place.topic, lambda found: len(found) == 1)
+    await eventually(frozen.is_closed, "its session is ended")
 
 
 async def test_restored_into_another_cluster_everything_kept_is_published_again(
