@@ -99,6 +99,7 @@ class Installation:
         self.counts = {"kills": 0, "interruptions": 0, "broker": 0}
         self._extra = {**SETTINGS, **(extra or {})}
         self._session: aiohttp.ClientSession | None = None
+        self._listening: asyncio.Server | None = None
 
     @property
     def postgres(self) -> PostgresServer:
@@ -148,8 +149,8 @@ class Installation:
         await self.sql("alter role all set synchronous_commit = on")  # else the tests' server forgets when killed
         for proxy in (*self.postgres_proxies.values(), self.sink_proxy):
             await proxy.start()
-        listening = await asyncio.start_server(self.sink._serve, "127.0.0.1", 0, backlog=512)
-        self.sink.port = listening.sockets[0].getsockname()[1]
+        self._listening = await asyncio.start_server(self.sink._serve, "127.0.0.1", 0, backlog=512)
+        self.sink.port = self._listening.sockets[0].getsockname()[1]
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=6), connector=aiohttp.TCPConnector(limit=0, force_close=False)
         )
@@ -198,6 +199,11 @@ class Installation:
         for proxy in self.proxies:
             proxy.clear()
             await proxy.stop()
+        if self._listening is not None:
+            self._listening.close()
+        for task in self.sink._open:
+            task.cancel()
+        await asyncio.gather(*self.sink._open, return_exceptions=True)
         await asyncio.to_thread(self.kafka.kill)
         await asyncio.to_thread(self.postgres.kill)
 

@@ -85,15 +85,16 @@ class Person:
             if self.version:
                 await self.write("restore", "POST", f"{path}/restore")
 
-    async def log(self) -> None:
-        """Log it by two people at once: one wins."""
+    async def log(self) -> bool:
+        """Log it by two people at once: one wins. Tells whether it is logged now."""
         body = {
             "related_objects": [{"object": "contact", "record_id": self.record}],
             "scheduled_activity_id": self.activity_id,
         }
-        await asyncio.gather(
+        answers = await asyncio.gather(
             *(self.write("log", "POST", "/api/activities/call/log-activity", body) for _ in range(2)),
         )
+        return bool(self.version) and any(answer.outcome == "ok" for answer in answers)
 
     async def add(self) -> None:
         """Add a note, then ask for a version that it does not have, and for changes that nothing logged takes."""
@@ -133,8 +134,7 @@ async def live(tenant: "Tenant", number: int) -> None:
         if not person.version:
             return
         if action == "log":
-            await person.log()
-            if person.version:
+            if await person.log():
                 await person.add()
                 tenant.shown.append(person.activity_id)
                 await tenant.look_at_strangers()

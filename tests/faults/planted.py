@@ -456,6 +456,8 @@ def _business_ignored() -> None:
 
     def find(old: Any) -> Any:
         async def finding(tx: Any, *names: Any) -> Any:
+            if (own := await old(tx, *names)) is not None:
+                return own
             async with opened.get().work() as wide:
                 return await old(wide, *names)
 
