@@ -98,10 +98,10 @@ def _answer_first() -> None:
     tasks: set[Any] = set()
 
     def keep_many(old: Any) -> Any:
-        async def keeping(self: Any, database: Any, arrival: Any, reports: Any) -> Any:
+        async def keeping(self: Any, database: Any, arrival: Any, reports: Any, *more: Any) -> Any:
             async def later() -> None:
                 await asyncio.sleep(0.5)
-                await old(self, database, arrival, reports)
+                await old(self, database, arrival, reports, *more)
 
             task = asyncio.create_task(later())
             tasks.add(task)
