@@ -48,9 +48,10 @@ async def catch(
 
 async def _run(installation: Installation, planted: Bug, seed: int) -> Caught:
     for process in installation.processes.values():
+        process.planted = planted.name if planted.invariants else None
         if process.running():
             await process.kill()
-    await installation.start_all(planted.name if planted.invariants else None)
+    await installation.start_all()
     try:
         done = await run_round(installation, list(planted.during), seed, MANNER)
     except AssertionError as error:

@@ -175,14 +175,9 @@ class Installation:
         place = f"{login}@127.0.0.1:{self.postgres_proxies[package].port}"
         return urlunsplit(parts._replace(netloc=place, path=f"/activities_{package}"))
 
-    async def start_all(self, planted: str | None = None) -> None:
+    async def start_all(self) -> None:
         """Start what does not run."""
-        starting = []
-        for process in self.processes.values():
-            process.planted = planted
-            if not process.running():
-                starting.append(process.start())
-        await asyncio.gather(*starting)
+        await asyncio.gather(*(each.start() for each in self.processes.values() if not each.running()))
 
     async def stop_all(self) -> None:
         """Stop every process in order."""
@@ -287,7 +282,7 @@ class Installation:
             if process.running():
                 process.signal(signal.SIGCONT)
         await self.servers.start()
-        await self.start_all(next(iter(self.processes.values())).planted)
+        await self.start_all()
 
 
 @asynccontextmanager

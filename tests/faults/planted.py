@@ -281,15 +281,10 @@ def _badge_off() -> None:
     in_sql("own.lines + shared.lines as lines", "own.lines + shared.lines + 1 as lines")
 
 
-@bug("older-wins", "a version that comes late replaces a newer one", "I4", "I5", during=("topics-from-zero",))
+@bug("older-wins", "a version that comes late replaces a newer one", "I4", "I5", during=("events-again",))
 def _older_wins() -> None:
     in_sql("fact.version < new.version", "fact.version <> new.version")
     in_sql("head.version < new.version", "head.version <> new.version")
-
-    def getmany(old: Any) -> Any:
-        return lambda self, *partitions, **more: old(self, *partitions, **{**more, "max_records": 5})
-
-    replace("libs.messaging.delivery:PatientConsumer.getmany", getmany)
 
 
 @bug("blind-counter", "reports count up without looking at what was counted", "I5")
@@ -313,7 +308,7 @@ def _bucket_not_moved() -> None:
     replace("services.reporting.handlers:differences_of", differences)
 
 
-@bug("replay-counts", "what is heard again is counted again", "I5", during=("topics-from-zero",))
+@bug("replay-counts", "what is heard again is counted again", "I5", during=("events-again",))
 def _replay_counts() -> None:
     def replace_facts(old: Any) -> Any:
         async def replacing(tx: Any, facts: Any) -> Any:

@@ -10,6 +10,8 @@ import orjson
 from cli.check import groups, surroundings
 from libs.contracts.ids import key_of, uuid7
 from libs.contracts.topics import BY_NAME
+from libs.messaging import admin
+from libs.messaging.broker import BrokerSettings
 from libs.service.edge import BODY_MAX_BYTES
 from tests.faults.evidence import POISON
 from tests.faults.load import REFUSED, Tenant
@@ -19,8 +21,12 @@ from tests.support.system import eventually
 
 POISONED = ("activity.received", "activity.answered", "activity.created", "activity.completed", "activity.changed")
 AWAY_S = 15.0
+EVENTS = ("activity.received", "activity.created", "activity.completed", "activity.changed", "activity.appended")
+AGAIN_MAX = 40
+"""So many of each partition's newest records are published again."""
 AT = "2026-01-31T09:00:00Z"
 Headers = list[tuple[str, bytes]]
+Published = tuple[str, bytes | None, bytes | None, Headers]
 
 
 def poisons(business: UUID, topic: str) -> list[tuple[bytes | None, Headers]]:
@@ -120,6 +126,24 @@ async def repeats(rig: Rig) -> None:
         rig.chance.shuffle(again)
         for start in range(0, len(again), 25):
             await tenant.send_bulk(again[start : start + 25])
+
+
+@fault("events-again", "published events come again, two to five times, in any order, long after newer ones")
+async def events_again(rig: Rig) -> None:
+    broker = BrokerSettings(rig.installation.kafka.bootstrap_servers)
+    records: list[Published] = []
+    async with admin.reading(broker, None) as reader:
+        places = [place for place in rig.mark.offsets if place.topic in EVENTS]
+        ends = await reader.end_offsets(places)
+        reader.assign(places)
+        for place in places:
+            reader.seek(place, max(rig.mark.offsets[place], ends[place] - AGAIN_MAX))
+        while any([await reader.position(place) < ends[place] for place in places]):
+            for found in (await reader.getmany(timeout_ms=500)).values():
+                records += [(each.topic, each.key, each.value, list(each.headers)) for each in found]
+    again = [record for record in records for _ in range(rig.chance.randrange(1, 5))]
+    rig.chance.shuffle(again)
+    await rig.produce(again)
 
 
 @fault("bulk-burst", "a business reports 2,000 at once: everything is caught up with, also of the others")
