@@ -243,7 +243,7 @@ def _outbox_skipped() -> None:
 def _published_different() -> None:
     def append(old: Any) -> Any:
         async def appending(tx: Any, events: Any) -> None:
-            await old(tx, [changed(e, value=e.value.replace(b'"call"', b'"mail"')) for e in events])
+            await old(tx, [each._replace(value=each.value.replace(b'"call"', b'"mail"')) for each in events])
 
         return appending
 
