@@ -42,7 +42,7 @@ def make_app(title: str, routers: list[tuple[APIRouter, int]]) -> FastAPI:
             _must_declare(route)
             _must_not_use_threads(route)
             statuses[route.path] = invalid_status
-        app.include_router(router)
+        app.include_router(router, tags=[title])
     problems.install(app, lambda request: statuses.get(getattr(request.scope.get("route"), "path", ""), 422))
     return app
 

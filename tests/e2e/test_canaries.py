@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.support.sink import Sink
-from tests.support.system import Business, Servers, System, eventually
+from tests.support.system import ONE_WAY, Business, Servers, System, eventually
 
 
 @pytest.fixture
@@ -80,6 +80,7 @@ async def test_logs_hold_no_text_no_person_and_no_secret(talkative: System) -> N
         assert not lines, lines[0][:300]
 
 
+@ONE_WAY
 async def test_answers_to_one_business_hold_nothing_of_another(system: System, client: httpx.AsyncClient) -> None:
     canary = f"canary{secrets.token_hex(8)}"
     theirs, ours = await system.make_business(client), await system.make_business(client)

@@ -38,7 +38,7 @@ Line = tuple[int, bytes]
 
 def router_of(gather: Gather) -> APIRouter:
     """Make the routes, which keep reports through `gather`."""
-    router = APIRouter(tags=["ingest"])
+    router = APIRouter()
     turns = asyncio.Lock()
     schema = BODY.json_schema(ref_template="#/components/schemas/{model}")
     schema.pop("$defs", None)
