@@ -15,7 +15,7 @@ from tests.support.system import thrown_away
 
 SEED = 20260504
 KILLS, INTERRUPTIONS, ACTIVITIES = 20, 5, 5_000
-BUGS = ("badge-off", "blind-counter", "filter-ignored", "append-lost")
+BUGS = ("badge-off", "blind-counter", "filter-ignored")
 PLAN = (
     "kill-anywhere", "postgres-killed", "kill-before-offset", "commit-often-reported-failed", "kill-after-2xx",
     "poison", "kill-anywhere", "postgres-cut", "kill-before-offset", "2xx-lost", "kill-anywhere", "same-name",
