@@ -17,7 +17,7 @@ TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 STOP_S = 15.0
 
 FRAME = """\
-# Made by `python -m services gateway`: made again whenever other processes take requests.
+# Made by `python -m services gateway`, which makes its own again whenever other processes take requests.
 daemon off;
 worker_processes 1;
 pid {directory}/nginx.pid;
@@ -74,7 +74,7 @@ def configuration(table: Table, upstreams: Upstreams, directory: Path, front: st
         connect_s=CONNECT_S,
         answer_s=ANSWER_S,
         upstreams="\n".join(_upstream(service, upstreams) for service in upstreams.services),
-        locations="\n".join([*_locations(table), *(_front(front) if front else _without_front(upstreams))]),
+        locations="\n".join([*_locations(table, front), *(_front(front) if front else _without_front(upstreams))]),
         problems="\n".join(_problem(status) for status in PROBLEMS),
     )
 
@@ -85,12 +85,18 @@ def _upstream(service: str, upstreams: Upstreams) -> str:
     return f"  upstream {service} {{ {servers} keepalive 64; keepalive_timeout {IDLE_S:g}s; }}"
 
 
-def _locations(table: Table) -> list[str]:
+def _locations(table: Table, front: str | None) -> list[str]:
+    """Send each path to its service. PUT and DELETE by way of the front: nginx would send one that broke off again.
+
+    Done a second time it may be refused (nothing there, another version), though it was done.
+    """
+    others = f" limit_except GET POST PATCH OPTIONS {{ proxy_pass http://{front}; }}" if front else ""
     found = []
     for service, prefixes in table.prefixes.items():
         for prefix in sorted(prefixes):
             found += [
-                f"    location {each} {{ proxy_pass http://{service}; }}" for each in (f"= {prefix}", f"{prefix}/")
+                f"    location {each} {{ proxy_pass http://{service};{others} }}"
+                for each in (f"= {prefix}", f"{prefix}/")
             ]
     return found
 

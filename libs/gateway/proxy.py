@@ -25,6 +25,10 @@ class TooLarge(Exception):
     """A body grows beyond what any route takes."""
 
 
+class BrokenOff(aiohttp.ClientError):
+    """A process broke off after something was sent to it."""
+
+
 class Proxy:
     """Hands requests on to the processes of a service."""
 
@@ -36,6 +40,7 @@ class Proxy:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=ANSWER_S),
             auto_decompress=False, skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             cookie_jar=aiohttp.DummyCookieJar(), max_line_size=64 << 10, max_field_size=64 << 10,
+            middlewares=(_send_once,),
         )  # fmt: skip
 
     async def close(self) -> None:
@@ -93,6 +98,18 @@ class Proxy:
         url = URL(f"http://{replica.address}{request.raw_path}", encoded=True)
         body = _body_of(request) if request.body_exists else None
         return await self._session.request(request.method, url, headers=headers, data=body, allow_redirects=False)
+
+
+async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a PUT or DELETE again by itself, as it does with errors that it knows."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        if request.method in SAFE:
+            raise
+        raise BrokenOff from error.__cause__ or error
 
 
 async def _body_of(request: web.BaseRequest) -> AsyncIterator[bytes]:

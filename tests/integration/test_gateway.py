@@ -18,6 +18,7 @@ from libs.embedded import processes
 from libs.gateway import nginx
 from libs.gateway.proxy import BODY_MAX_BYTES
 from libs.gateway.table import FILE, Program, Table
+from services import NAMES
 from tests.support.system import ROOT, eventually
 from tests.support.upstream import Upstream
 
@@ -120,31 +121,30 @@ async def test_an_answer_is_passed_on_while_it_comes(world: World) -> None:
         assert b"".join([chunk async for chunk in chunks]) == b"last"
 
 
-async def test_get_is_tried_elsewhere_when_a_process_breaks_off_and_post_is_not(world: World) -> None:
+async def test_get_is_tried_elsewhere_when_a_process_breaks_off(world: World) -> None:
     world.first.mode = "break"
     for _ in range(4):
         assert (await world.client.get("/a")).text == "second"
-    world.second.mode = "break"
-    before = len(world.first.asked()) + len(world.second.asked())
-
-    async def told() -> bool:
-        return (await world.client.post("/a", content=b"once")).status_code == 502
-
-    await eventually(told, 10, "a POST that was broken off is told as such")
-    posted = [r for each in (world.first, world.second) for r in each.asked() if r.startswith(b"POST")]
-    assert len(posted) == 1, "a POST that was sent is sent once"
-    assert len(world.first.asked()) + len(world.second.asked()) == before + 1
 
 
-async def test_a_post_goes_elsewhere_when_nobody_listens_and_waits_for_a_better_time_when_nobody_is_left(
-    world: World,
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "DELETE"])
+async def test_a_write_that_a_process_breaks_off_is_sent_once_and_told_as_such(world: World, method: str) -> None:
+    world.first.mode = world.second.mode = "break"
+    answer = await world.client.request(method, "/a", content=None if method == "DELETE" else b"once")
+    assert (answer.status_code, answer.json()["code"]) == (502, "broken_off")
+    assert len(world.first.asked()) + len(world.second.asked()) == 1
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_a_write_goes_elsewhere_when_nobody_listens_and_waits_for_a_better_time_when_nobody_is_left(
+    world: World, method: str
 ) -> None:
     await world.first.stop()
     for _ in range(6):
-        answer = await world.client.post("/a", content=b"x" * 100_000)
+        answer = await world.client.request(method, "/a", content=b"x" * 100_000)
         assert (answer.status_code, answer.text) == (200, "second")
     await world.second.stop()
-    answer = await world.client.post("/a", content=b"x", headers={"X-Request-ID": "r-2"})
+    answer = await world.client.request(method, "/a", content=b"x", headers={"X-Request-ID": "r-2"})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.headers["content-type"].startswith("application/problem+json")
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == "r-2"
@@ -219,3 +219,35 @@ async def test_it_finishes_what_it_has_in_hand_when_it_ends(world: World) -> Non
         world.other.go_on.set()
         assert b"".join([chunk async for chunk in chunks]) == b"last"
     assert await asyncio.to_thread(world.process.wait, 20) == 0
+
+
+@pytest.mark.skipif(nginx.find_program() is None, reason="nginx is not installed")
+async def test_the_configuration_that_is_printed_serves_from_an_nginx_without_a_gateway(tmp_path: Path) -> None:
+    port, upstream_port = processes.choose_ports(tmp_path / "ports", 2)
+    directory, upstream = Path(tempfile.mkdtemp(prefix="activities-printed-")), Upstream("service", upstream_port)
+    words = [f"--upstream={name}=127.0.0.1:{upstream_port}" for name in NAMES]
+    words += [f"--listen=127.0.0.1:{port}", f"--directory={directory}", "--print"]
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-m", "services", "gateway", *words],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    server = nginx.Nginx(str(nginx.find_program()), directory)
+    await upstream.start()
+    try:
+        await asyncio.to_thread(server.start, done.stdout)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+
+            async def alive() -> bool:
+                try:
+                    return (await client.get("/livez")).json() == {"alive": True}
+                except httpx.TransportError:
+                    return False
+
+            await eventually(alive, 20, "nginx listens")
+            for method in ("GET", "POST", "PUT", "DELETE"):
+                assert (await client.request(method, "/api/directory/members")).text == "service"
+            assert (await client.get("/nowhere")).json()["code"] == "no_such_route"
+    finally:
+        await asyncio.to_thread(server.stop)
+        await upstream.stop()
+        shutil.rmtree(directory)
