@@ -18,6 +18,7 @@ from cli.check import drain_and_reconcile
 from libs.contracts.ids import activity_id_of, key_of, partition_of, uuid7
 from libs.messaging.broker import BrokerSettings
 from libs.messaging.letters import DeadLetter, drop, list_letters
+from services import NAMES
 from tests.support.system import BOTH_WAYS, Business, Servers, System, eventually
 
 PARTITIONS = 4
@@ -264,6 +265,21 @@ async def test_an_operator_lists_shows_replays_and_drops_letters_over_http(
         "/api/reports/rows", headers=business.headers, params={"from": "2026-01-01", "to": "2031-12-31"}
     )
     assert counted.json()["count"] == 1
+
+
+async def test_each_service_answers_an_operator_about_its_own_letters_and_stops(
+    system: System, client: httpx.AsyncClient
+) -> None:
+    operator, nothing = {"X-API-KEY": system.operator_key}, {"ids": ["0:999999"], "reason": "none"}
+    for service in NAMES:
+        about = f"/api/operations/{service}"
+        for path in ("letters", "stops"):
+            listed = await client.get(f"{about}/{path}", headers=operator)
+            assert (listed.status_code, "results" in listed.json()) == (200, True), listed.text
+        for path, wish in (("letters/drop", nothing), ("stops/resume", {"topic": "none", "partition": 0})):
+            refused = await client.post(f"{about}/{path}", headers=operator, json=wish)
+            assert refused.status_code == 404, refused.text
+            assert refused.json()["code"] != "no_such_route", "the service itself says so"
 
 
 async def test_a_revoked_key_is_refused_everywhere_while_activity_traffic_is_stuck(
