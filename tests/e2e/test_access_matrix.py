@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from libs.contracts.ids import uuid7
-from tests.support.system import APART, Business, Servers, System, eventually
+from tests.support.system import Business, Servers, System, eventually
 
 UUIDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 PACKAGES = ("directory", "ingest", "lifecycle", "timeline_projector", "reporting", "webhook_dispatcher")
@@ -255,9 +255,9 @@ class World:
         return {"X-API-KEY": self.system.operator_key} if row.scope == OPERATOR else self.a.business.headers
 
 
-@pytest.fixture(scope="module", params=["both walls", "queries alone", *([] if APART else ["apart"])])
+@pytest.fixture(scope="module", params=["both walls", "queries alone"])
 async def world(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[World]:
-    system = System(servers, extra={"REFERENCE_WAIT_MAX_MS": "300"}, apart=request.param == "apart" or APART)
+    system = System(servers, extra={"REFERENCE_WAIT_MAX_MS": "300"})
     await system.prepare()
     if request.param == "queries alone":
         await alter_routes(servers, "bypassrls")

@@ -13,11 +13,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.system import eventually
+from services import NAMES
+from tests.support.system import APART, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 DISK_MIB = 420
 UP_S = 110
+UP = ("up", "--detach", *(("--apart",) if APART else ()))
 AGAIN_S = 60
 
 
@@ -46,7 +48,7 @@ async def run(*words: str, data: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 async def installation(small_disk: Path) -> AsyncIterator[Path]:
     """An installation that was started twice at once."""
-    first, second = await asyncio.gather(*(run("up", "--detach", data=small_disk) for _ in range(2)))
+    first, second = await asyncio.gather(*(run(*UP, data=small_disk) for _ in range(2)))
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     yield small_disk
     await run("down", data=small_disk)
@@ -55,7 +57,8 @@ async def installation(small_disk: Path) -> AsyncIterator[Path]:
 async def test_two_ups_at_once_are_one_installation(installation: Path) -> None:
     found = json.loads((await run("status", "--json", data=installation)).stdout)
     assert found["ready"]
-    assert sorted(process["name"] for process in found["processes"]) == ["services", "supervisor"]
+    serving = [*(f"{name}-1" for name in NAMES), "gateway"] if APART else ["services"]
+    assert sorted(process["name"] for process in found["processes"]) == sorted([*serving, "supervisor"])
 
 
 async def report(client: httpx.AsyncClient, ref: str) -> httpx.Response:
@@ -122,7 +125,7 @@ async def test_up_on_a_full_disk_says_so_and_doctor_too(installation: Path) -> N
     await run("down", data=installation)
     fill(installation)
     try:
-        done = await run("up", "--detach", data=installation)
+        done = await run(*UP, data=installation)
         looked = await run("doctor", "--json", data=installation)
     finally:
         (installation / "filler").unlink()

@@ -37,6 +37,10 @@ VOLATILE = {"answered_at"}
 """Columns in which hearing the same answer again may leave a later time."""
 
 
+pytestmark = pytest.mark.timeout(300)
+"""The first test waits for everything that the fixtures do before it."""
+
+
 @pytest.fixture(scope="module")
 async def system(servers: Servers) -> AsyncIterator[System]:
     running = System(servers)
@@ -64,7 +68,7 @@ async def loaded(system: System, sink: Sink) -> Business:
             contact = {"external_ref": f"c-{number}", "name": f"Contact {number}"}
             await client.post("/api/directory/records/contact", headers=business.headers, json=contact)
         upstream = Upstream(client, business, SEED)
-        second = System(system.servers, extra={"OPERATOR_KEY": system.operator_key})
+        second = System(system.servers, extra={"OPERATOR_KEY": system.operator_key}, apart=False)
         async with asyncio.TaskGroup() as group:
             group.create_task(upstream.run())
             group.create_task(converse(client, business))

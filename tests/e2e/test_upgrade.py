@@ -1,4 +1,7 @@
-"""The release before and this one side by side under load: forward, back, forward, on one set of stores and topics."""
+"""The release before and this one side by side under load: forward, back, forward, on one set of stores and topics.
+
+With `ACTIVITIES_APART=1` this one runs apart; the one before is in one process always: it knows nothing else.
+"""
 
 import asyncio
 import io
