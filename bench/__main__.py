@@ -1,5 +1,6 @@
 """python -m bench [step …]: measure, compare with the targets, write RESULTS.md with --write."""
 
+import asyncio
 import gc
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import accept, consumer, fairness, figures, latency, lifecycle, overload, rebuild, single, walk
+from bench import accept, consumer, fairness, figures, latency, lifecycle, overload, rebuild, single, tracing, walk
 from bench.figures import Figure
 from bench.system import System, Tenant, alone, measured_system
 from cli.place import Trouble
@@ -127,11 +128,30 @@ def _consumer(system: System, tenant: Tenant) -> list[Figure]:
     return _run("consumer", 2 * consumer.ROUNDS, lambda advance: consumer.measure(system, advance))
 
 
+def _tracing(system: System, tenant: Tenant) -> list[Figure]:
+    """Measure off and on, twice each in turn."""
+    cpu: dict[bool, list[float]] = {False: [], True: []}
+
+    async def both(advance: Callable[[], None]) -> None:
+        async with tracing.collector() as address:
+            for on in (False, True, False, True):
+                settings = tracing.settings_of(address) if on else {}
+                running = alone(system, "all", tenant, settings)
+                there, groups = await asyncio.to_thread(running.__enter__)  # the collector answers meanwhile
+                try:
+                    cpu[on].append(await tracing.cpu_us(there, groups[0], advance))
+                finally:
+                    await asyncio.to_thread(running.__exit__, None, None, None)
+
+    _run("tracing", 4 * tracing.SECONDS, both)
+    return tracing.figures_of(cpu[False], cpu[True])
+
+
 STEPS: dict[str, Callable[[System, Tenant], list[Figure]]] = {
     "latency": _latency, "single": _single, "walk": _walk, "fairness": _fairness, "overload": _overload,
-    "rebuild": _rebuild, "accept": _accept, "lifecycle": _lifecycle, "consumer": _consumer,
+    "rebuild": _rebuild, "accept": _accept, "lifecycle": _lifecycle, "consumer": _consumer, "tracing": _tracing,
 }  # fmt: skip
-STOPPING = ("rebuild", "accept", "lifecycle", "consumer")
+STOPPING = ("rebuild", "accept", "lifecycle", "consumer", "tracing")
 
 
 def _run(step: str, total: int | None, measure: Callable[[Callable[[], None]], Awaitable[T]]) -> T:

@@ -30,7 +30,7 @@ async def fill(system: System, tenant: Tenant, advance: Callable[[], None]) -> N
 async def measure(system: System, tenant: Tenant, advance: Callable[[], None]) -> list[Figure]:
     """Let lifecycle admit what is waiting for it; the clock starts when a tenth is through."""
     count = f"select count(*) from admission where business_id = '{UUID(tenant.business_id)}'"  # noqa: S608
-    with alone(system, "lifecycle", tenant, ready=False) as (_, groups):
+    with alone(system, "lifecycle", tenant) as (_, groups):
         first = await until(system, "activities_lifecycle", count, lambda done: done >= REPORTS * WARM_SHARE)
         began, used = time.perf_counter(), [group.cpu_s() for group in groups]
         last = await until(system, "activities_lifecycle", count, lambda done: done >= REPORTS, advance)

@@ -41,7 +41,7 @@ async def measure(
         raise Trouble(f"rebuild {service} ended with code {done.returncode}:\\n{done.stderr[-1_000:]}")
     table, package = PROJECTIONS[service], service.replace("-", "_")
     count = f"select count(*) from {table} where business_id = '{UUID(tenant.business_id)}'"  # noqa: S608 - our names
-    with alone(system, service, tenant, ready=False):
+    with alone(system, service, tenant):
         first = await until(system, f"activities_{package}", count, lambda rows: rows > 0)
         began = time.perf_counter()
         last = await until(system, f"activities_{package}", count, lambda rows: rows >= ACTIVITIES, advance)

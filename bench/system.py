@@ -1,11 +1,12 @@
 """The system that is measured: one of our own, or one that runs already."""
 
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from cli import http, status
 from cli.place import ROOT, Place, Trouble
 from libs.embedded import processes
 
+UNLIMITED = {"RATE_REQUESTS_PER_S": "1000000", "RATE_BURST": "1000000"}
+"""One business alone sends more than a business may by default."""
 UP_S, DOWN_S, READY_S = 300.0, 120.0, 60.0
 
 
@@ -106,14 +109,17 @@ def measured_system(data_dir: Path | None, apart: bool) -> Iterator[System]:
 
 
 @contextmanager
-def alone(system: System, service: str, tenant: Tenant, *, ready: bool = True) -> Iterator[tuple[Tenant, list[Group]]]:
-    """Stop a system of our own and run one service by itself on the same servers; `ready`: wait until it is."""
+def alone(
+    system: System, service: str, tenant: Tenant, settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[Tenant, list[Group]]]:
+    """Stop a system of our own and run one service (or `all`) by itself on the same servers, with more `settings`."""
     system.stop()
     place, port = system.place, free_port()
     system.start_servers()
     log = processes.open_log(place.directory / "logs" / f"{service}.log")
     command = [sys.executable, "-m", "services", "run", service, "--port", str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, env=dict(place.environment()), stdout=log, stderr=log)
+    environment = {**place.environment(), **UNLIMITED, **(settings or {})}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
         if not processes.wait_until(lambda: http.is_ready(port, tenant.api_key), READY_S):
             raise Trouble(
@@ -140,7 +146,10 @@ def free_port() -> int:
 def _activities(command: str, place: Place, seconds: float, *more: str) -> None:
     """Run a command of the launcher quietly. Raises Trouble with its last words."""
     whole = [sys.executable, "-m", "cli", command, "--data-dir", str(place.directory), *more]
-    done = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
+    environment = {**os.environ, **UNLIMITED}
+    done = subprocess.run(
+        whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+    )
     if done.returncode:
         words = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
         raise Trouble(f"activities {command} ended with code {done.returncode}:\n{words}")

@@ -74,7 +74,7 @@ def _modes(operation: APIOperation) -> Iterator[GenerationMode]:
 
 
 @ONE_WAY
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(7_200)
 def test_no_operation_fails_whatever_it_is_sent(
     operations: list[APIOperation], system: System, business: Business
 ) -> None:
