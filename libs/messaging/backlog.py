@@ -38,8 +38,8 @@ class Backlog:
             self._still = row["place"], time.monotonic()
 
     def lead(self) -> None:
-        """Note that the active relay is this process's own."""
-        self._still = None
+        """Note that the active relay is this process's own now: what it counted when it was before is over."""
+        self._still, self._direct, self._counted_to = None, 0, None
 
     async def count(self, tx: Transaction, place: tuple[str, int] | None, age_s: float | None) -> None:
         """Count rows not counted yet, after `place` (None: nothing is behind); store that and the age of the oldest."""

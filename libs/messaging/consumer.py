@@ -80,6 +80,7 @@ class Consumer:
         self._wait_s = WAIT_MIN_S
         self._in_hand: tuple[Batch, float] = ((), 0.0)
         self._unacknowledged = False
+        self._given_up: list[Record] = []
 
     async def start(self) -> None:
         """Begin to hear; returns at once, also while the broker is away."""
@@ -174,10 +175,12 @@ class Consumer:
         finally:
             self._assignment.consumer = None
             self._assignment.assigned = False
+            self._unacknowledged = False
 
     async def _receive(self, records: Batch) -> None:
         """Handle a batch, or wait and have it come again."""
         self._in_hand, self._unacknowledged = (records, time.monotonic()), True
+        counted = self._floods.counted()
         try:
             await self._go_on()  # a partition that was stopped before this batch is not in it
             await self._assignment.check(self._stops.take_up)
@@ -185,8 +188,11 @@ class Consumer:
                 await self._stopping.wait()
                 raise Unavailable("stopped")
             await self._handle_all(records)
+            await self._forget_attempts()
             await self._stops.keep()
         except Exception as error:
+            going_on = [place for place, _, _ in spans(records) if place not in self._assignment.stopped]
+            self._floods.count_again(counted, going_on)
             self._trouble = str(error) or type(error).__name__
             metrics.WAITS.labels(self._group).inc()
             _log.warning("batch put back", group=self._group, records=len(records), error=self._trouble)
@@ -276,6 +282,7 @@ class Consumer:
             if attempts < UNKNOWN_ATTEMPTS:
                 place = f"{record.topic}/{record.partition} at {record.offset}"
                 raise Unavailable(f"{place}: {reason} (attempt {attempts} of {UNKNOWN_ATTEMPTS})") from error
+            self._given_up.append(record)
         if self._floods.see(TopicPartition(record.topic, record.partition), 0, 1, record.offset):
             reason = f"too many records are poison; this one: {reason}"
             self._stop(Stop(record.offset, record.timestamp, reason, record))
@@ -283,8 +290,14 @@ class Consumer:
         poison = [Poison(record, reason)]
         async with self._database.work() as tx:
             await self._set_aside(tx, poison)
-            await dead_letters.forget_attempts(tx, self._group, record)
         self._tell(poison)
+
+    async def _forget_attempts(self) -> None:
+        """Forget the failures of records that were given up once their whole batch is done: till then it comes again."""
+        if self._given_up:
+            async with self._database.work() as tx:
+                await dead_letters.forget_attempts(tx, self._group, self._given_up)
+            self._given_up.clear()
 
     async def _set_aside(self, tx: Transaction, poison: Sequence[Poison]) -> None:
         await dead_letters.set_aside(tx, self._service, self._group, poison)

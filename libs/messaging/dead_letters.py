@@ -49,14 +49,15 @@ async def note_attempt(tx: Transaction, group: str, record: Record) -> int:
     return attempts
 
 
-async def forget_attempts(tx: Transaction, group: str, record: Record) -> None:
-    """Forget the failures of a record that was set aside."""
+async def forget_attempts(tx: Transaction, group: str, records: Sequence[Record]) -> None:
+    """Forget the failures of records that were set aside."""
     await tx.execute(
-        "delete from consumer_attempt where (consumer_group, topic, part, record_offset) = ($1, $2, $3, $4)",
+        """delete from consumer_attempt where consumer_group = $1 and (topic, part, record_offset) in
+        (select * from unnest($2::text[], $3::int[], $4::bigint[]))""",
         group,
-        record.topic,
-        record.partition,
-        record.offset,
+        [record.topic for record in records],
+        [record.partition for record in records],
+        [record.offset for record in records],
     )
 
 

@@ -1,5 +1,7 @@
 """When poison is a flood: then something else is wrong, and setting aside wholesale would hide it. Pure."""
 
+from collections.abc import Iterable, Mapping
+
 from aiokafka import TopicPartition
 
 FLOOD_SHARE = 0.2
@@ -32,6 +34,17 @@ class Floods:
                 return False
             self.forget(partition)
         return flooded and not partition.topic.startswith(INBOUND)
+
+    def counted(self) -> Mapping[TopicPartition, tuple[float, float]]:
+        """Tell what is counted: to be given to `count_again` where a batch is put back."""
+        return dict(self._counts)
+
+    def count_again(
+        self, counted: Mapping[TopicPartition, tuple[float, float]], partitions: Iterable[TopicPartition]
+    ) -> None:
+        """Go back to what was counted before a batch: it comes again, and its poison is not more by that."""
+        for partition in partitions:
+            self._counts[partition] = counted.get(partition, (0.0, 0.0))
 
     def forget(self, partition: TopicPartition) -> None:
         """Count anew: an operator has said that the cause is mended."""

@@ -133,8 +133,7 @@ class Relay:
         stuck_s = self._broker.stuck_s
         await connection.execute(f"set idle_session_timeout = '{stuck_s:.0f}s'")  # before it has the lock
         while not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK_KEY):
-            self._turned_at = time.monotonic()
-            self._trouble.pop("database", None)  # it answers; another process publishes
+            self._forget_trouble()
             if await connection.fetch(_END_FROZEN, LOCK_KEY, FROZEN_STUCKS * stuck_s):
                 _log.warning("frozen relay's session ended", service=self._database.name)
             await asyncio.sleep(POLL_MAX_S)
@@ -172,6 +171,11 @@ class Relay:
             await asyncio.sleep(max(0.0, began + GATHER_S - time.monotonic()))
             await self._sleep(poll_s)
 
+    def _forget_trouble(self) -> None:
+        """Another process publishes, and says what is wrong: of what was wrong here only what others do here counts."""
+        self._turned_at, self._behind_since = time.monotonic(), None
+        self._trouble = {what: self._trouble[what] for what in ("read-only", "days") if what in self._trouble}
+
     async def _publish_next(self, connection: "PoolConnectionProxy[asyncpg.Record]", windows: Windows) -> int:
         now = time.monotonic()
         rows = await windows.read()
@@ -191,6 +195,7 @@ class Relay:
         else:
             await windows.store()
             self._behind_since, self._read_at = None, now
+            self._trouble.pop("restored", None)
         self._trouble.pop("broker", None)
         return len(rows)
 
@@ -203,16 +208,17 @@ class Relay:
         """Try again what topics did not take, a chunk of each; what follows on them waits behind it."""
         if not self._held or time.monotonic() - self._held_tried_at < HELD_RETRY_S:
             return
-        self._held_tried_at = time.monotonic()
+        again = False
         for topic in sorted(self._held):
             rows = await held.list_held(connection, topic)
             if rows and await self._publisher.send({topic: [sending for _, sending in rows]}):
                 continue
             if rows:
                 await held.delete_held(connection, topic, rows[-1][0])
-                self._held_tried_at = 0.0
+                again = True
             else:
                 self._held.discard(topic)
+        self._held_tried_at = 0.0 if again else time.monotonic()  # looking for a topic takes time: others get as much
         waiting = await held.list_held_topics(connection)
         self._trouble |= {f"topic {topic}": self._say_held(topic, *each) for topic, each in waiting.items()}
         for name in [name for name in self._trouble if name.startswith("topic ") and name[6:] not in waiting]:

@@ -317,6 +317,33 @@ async def test_unknown_error_becomes_poison_after_five_persisted_attempts(
         assert await tx.value("select count(*) from consumer_attempt") == 0
 
 
+async def test_several_unknown_errors_in_a_batch_are_each_counted_to_their_end(
+    database: Database, place: Place, heard: Heard
+) -> None:
+    ids = ids_on(0, 8)
+
+    def fail(one: UUID) -> None:
+        if one in (ids[2], ids[5]):
+            raise ZeroDivisionError("a bug of ours")
+
+    heard.trouble = fail
+    await send_sound(place, *ids)
+    async with database.work() as tx:  # the first fails for the last time while the second has three more to go
+        await tx.execute(
+            "insert into consumer_attempt (consumer_group, topic, part, record_offset, attempts) "
+            "values ($1, $2, 0, 2, 4), ($1, $2, 0, 5, 2)",
+            place.group,
+            place.topic,
+        )
+    async with relaying(database, place), consuming(database, place, heard):
+        await settled(place)
+        found = await letters.list_letters(place.broker, place.service)
+    assert {letter.key for letter in found} == {key_of(BUSINESS, ids[2]), key_of(BUSINESS, ids[5])}
+    assert set(await rows(database)) == {one for one in ids if one not in (ids[2], ids[5])}
+    async with database.work() as tx:
+        assert await tx.value("select count(*) from consumer_attempt") == 0
+
+
 @pytest.mark.parametrize("moment", ["before", "after", "reported"])
 async def test_failing_around_the_acknowledgement_loses_nothing(
     database: Database, place: Place, heard: Heard, moment: str

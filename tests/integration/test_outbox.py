@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 from aiokafka.admin import NewTopic
+from structlog.testing import capture_logs
 
 from libs import failpoints
 from libs.contracts.activity import ActivityEvent
@@ -250,9 +251,28 @@ async def test_restored_into_another_cluster_everything_kept_is_published_again(
         await eventually(lambda: published(database), "all is published")
     async with database.work() as tx:
         await tx.execute("update outbox_cursor set system_identifier = 1, done = '900000000:900000000:'")
-    async with relaying(database, place.broker) as relay:
-        await read_until(place, place.topic, lambda found: len(found) == 10)
-        assert "restored into another cluster; 5 events" in relay.problems()[0]
+    with capture_logs() as lines:
+        async with relaying(database, place.broker) as relay:
+            await read_until(place, place.topic, lambda found: len(found) == 10)
+            await eventually(lambda: not relay.problems(), "no problem is left once all of it has left")
+    assert [(line["event"], line["rows"]) for line in lines if "rows" in line] == [("outbox adopted", 5)]
+
+
+async def test_relay_that_another_took_over_from_says_no_more_what_was_wrong(database: Database, place: Place) -> None:
+    away = replace(place.broker, bootstrap_servers="127.0.0.1:1")
+    other, owner = [await asyncpg.connect(database.urls.owner) for _ in range(2)]
+    async with relaying(database, away) as relay:
+        async with database.work() as tx:
+            await append(tx, [outgoing(place, uuid7(), 1)])
+        await eventually(lambda: "Kafka does not take events" in " ".join(relay.problems()), "it is said aloud")
+        taking_over = asyncio.create_task(other.execute("select pg_advisory_lock($1)", LOCK_KEY))
+        holder = "select pid from pg_locks where locktype = 'advisory' and granted and database = "
+        this = "(select oid from pg_database where datname = current_database())"
+        await owner.fetch(f"select pg_terminate_backend(pid) from ({holder} {this}) as held")
+        await taking_over
+        await eventually(lambda: not relay.problems(), "the one that waits has no problem")
+    for connection in (other, owner):
+        await connection.close()
 
 
 async def test_full_outbox_refuses_routes_and_nobody_else_until_it_has_left(database: Database, place: Place) -> None:

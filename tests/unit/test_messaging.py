@@ -157,6 +157,15 @@ def test_old_poison_weighs_less() -> None:
         assert not floods.see(place, 1_000, 5)
 
 
+def test_poison_of_a_batch_that_comes_again_counts_once() -> None:
+    place, floods = TopicPartition("activity.received", 0), Floods()
+    for _ in range(FLOOD_MIN * 2):
+        before = floods.counted()
+        assert not floods.see(place, 2, 1)
+        floods.count_again(before, [place])
+    assert not floods.see(place, 2, 1)
+
+
 def test_spans_name_first_and_last_offset_of_each_partition() -> None:
     records = [Record("a", None, None, [], 0, 5), Record("a", None, None, [], 0, 9), Record("b", None, None, [], 1, 2)]
     assert spans(records) == [(TopicPartition("a", 0), 5, 9), (TopicPartition("b", 1), 2, 2)]
