@@ -1,4 +1,4 @@
-"""python -m services run|prepare|letters|replay|drop|stops|resume|republish|rebuild|verify <name>: each by itself."""
+"""python -m services run|prepare|letters|replay|drop|stops|resume|republish|rebuild|verify <name>, gateway, reseal."""
 
 import asyncio
 import importlib

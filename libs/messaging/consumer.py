@@ -293,7 +293,7 @@ class Consumer:
         self._tell(poison)
 
     async def _forget_attempts(self) -> None:
-        """Forget the failures of records that were given up once their whole batch is done: till then it comes again."""
+        """Forget the failures of records given up, once their whole batch is done: till then it may come again."""
         if self._given_up:
             async with self._database.work() as tx:
                 await dead_letters.forget_attempts(tx, self._group, self._given_up)

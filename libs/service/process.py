@@ -41,6 +41,7 @@ class Process:
         self._by_prefix: dict[tuple[str, ...], App] = {}
         self._own = Edge(self._answer, PROCESS)
         self._started: set[str] = set()
+        self._waiting: dict[str, str] = {}
         self._draining = False
         self._watchdog = Watchdog()
         for service in services:
@@ -103,12 +104,16 @@ class Process:
             try:
                 await service.start()
             except Unavailable as error:
+                self._waiting[service.name] = error.message
                 log.warning("waiting for the database", service=service.name, error=error.message)
-                await service.stop()
-                await asyncio.sleep(RETRY_S)
+            except Exception as error:  # wrong passwords, missing migrations: whoever mends it does it elsewhere
+                self._waiting[service.name] = f"{type(error).__name__}: {error}"
+                log.exception("service does not start", service=service.name)
             else:
                 self._started.add(service.name)
                 return
+            await service.stop()
+            await asyncio.sleep(RETRY_S)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = await self._find(scope)
@@ -144,7 +149,7 @@ class Process:
 
     def _problems(self, service: Service) -> list[str]:
         if service.name not in self._started:
-            return ["not started yet: waiting for its database"]
+            return [f"not started yet: {self._waiting.get(service.name, 'waiting for its database')}"]
         return [*service.problems(), *self._watchdog.problems()]
 
     def _health(self, name: str, request_id: str) -> Response:
