@@ -153,6 +153,8 @@ class Database:
                     failpoints.reach(f"{self.name}.commit.before")
                 except BaseException as error:
                     self._disk_full_at = _now() if isinstance(error, asyncpg.DiskFullError) else self._disk_full_at
+                    if isinstance(error, asyncpg.PostgresError):
+                        error.detail = None  # it quotes rows, and what an error says is logged and told by /healthz
                     await _roll_back(connection)
                     raise
                 await connection.execute("commit")
