@@ -86,7 +86,9 @@ class Relay:
             text = (
                 f"relay: the oldest event that is not published is more than {still_s:.0f} s old, and the process that"
             )
-            problems.append(f"{text} publishes (another one) has not moved since: it is frozen or stuck")
+            problems.append(
+                f"{text} publishes (another one) has not moved since: Kafka takes nothing from it, or it is frozen"
+            )
         if self._database.outbox_full:
             problems.append(f"relay: the outbox holds {self._backlog.bytes} bytes and is full; routes answer 503")
         return problems
