@@ -41,8 +41,9 @@ class Version:
 
 @dataclass
 class Published:
-    """What topics and dead letters got since the round began."""
+    """What topics and dead letters got since the round began. `shortened`: retention took some of it before."""
 
+    shortened: bool = False
     received: dict[str, set[UUID]] = field(default_factory=lambda: defaultdict(set))
     versions: dict[str, set[tuple[str, int]]] = field(default_factory=lambda: defaultdict(set))
     foreign: list[tuple[str, str]] = field(default_factory=list)
@@ -203,6 +204,7 @@ async def _published(broker: BrokerSettings, tenants: Sequence[Tenant], mark: Ma
         behind = [place for place, end in ends.items() if end > mark.offsets[place]]
         reader.assign(behind)
         begins = await reader.beginning_offsets(behind)
+        found.shortened = any(begins[place] > mark.offsets[place] for place in behind)
         for place in behind:
             reader.seek(place, max(mark.offsets[place], begins[place]))
         for place in behind:
