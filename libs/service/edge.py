@@ -96,11 +96,12 @@ class Edge:
         """Let a request in where there is room; receiving its body takes none, so that slow senders hold up nobody."""
         bulk = scope["path"].endswith("/bulk")
         self._room.look(bulk=bulk)
-        body = await _receive_body(scope, headers, receive, bulk)
-        with self._room.enter(bulk=bulk):
-            if body:
-                body = await self._open(body, scope["path"], headers, bulk)
-            await self._app(scope, _once(body, receive), send)
+        with self._room.hold() as count:
+            body = await _receive_body(scope, headers, _counted(receive, count), bulk)
+            with self._room.enter(bulk=bulk):
+                if body:
+                    body = await self._open(body, scope["path"], headers, bulk)
+                await self._app(scope, _once(body, receive), send)
 
     async def _open(self, body: bytes, path: str, headers: dict[bytes, bytes], bulk: bool) -> bytes:
         """Decompress and check a body before anything else sees it."""
@@ -145,6 +146,17 @@ class Edge:
 def _request_id(headers: dict[bytes, bytes]) -> str:
     given = headers.get(b"x-request-id", b"").decode("latin-1")
     return given if REQUEST_ID.fullmatch(given) else str(uuid7())
+
+
+def _counted(receive: Receive, count: Callable[[int], None]) -> Receive:
+    """Count the bytes of a body as they come."""
+
+    async def counted() -> Message:
+        message = await receive()
+        count(len(message.get("body", b"")))
+        return message
+
+    return counted
 
 
 async def _receive_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive, bulk: bool) -> bytes:

@@ -125,7 +125,7 @@ class Service:
         app.state.access = self.access
         app.state.service = self
         self.openapi = app.openapi
-        room = Room(self.settings.requests_waiting_max, self.settings.bulks_waiting_max)
+        room = Room(self.settings.requests_waiting_max, self.settings.bulks_waiting_max, self.settings.bodies_max_bytes)
         edge = Edge(app, self.name, compressed=self._compressed, room=room)
         return edge, {prefix_of(path) for path in self.prefixes()}
 
@@ -170,11 +170,13 @@ class Service:
 
     async def stop(self) -> None:
         """Finish what is in hand, stop hearing and relaying, close the database."""
-        for consumer in self._consumers:
-            await consumer.stop()
-        self._consumers.clear()
-        await self._tasks.stop()
-        await self.database.close()
+        try:
+            for consumer in self._consumers:
+                await consumer.stop()
+            self._consumers.clear()
+        finally:
+            await self._tasks.stop()
+            await self.database.close()
 
     def problems(self) -> list[str]:
         """Say what keeps this service from making progress; empty when all is well."""

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from libs.access.rates import BURST, REQUESTS_PER_S
 from libs.database import Urls
 from libs.messaging.broker import BrokerSettings
+from libs.service.room import BODIES_MAX_BYTES
 
 
 def secrets_directory() -> Path:
@@ -41,6 +42,7 @@ class ServiceSettings(BaseSettings):
     access_stale_max_s: int = Field(900, ge=1)
     requests_waiting_max: int = Field(1_000, ge=1)
     bulks_waiting_max: int = Field(16, ge=1)
+    bodies_max_bytes: int = Field(BODIES_MAX_BYTES, ge=8 << 20)
     outbox_backlog_max_bytes: int = Field(1 << 30, ge=1)
     drain_s: float = Field(0.0, ge=0, le=60)
     log_level: str = "info"

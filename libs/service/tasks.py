@@ -28,7 +28,7 @@ class Tasks:
 
     def start(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run `run` for good."""
-        self._tasks[name] = asyncio.create_task(self._keep_going(name, run), name=f"{self._service}.{name}")
+        self._begin(name, run, self._recovered_s)
 
     def every(self, name: str, seconds: float, run: Callable[[], Awaitable[None]]) -> None:
         """Run `run` now and then every `seconds`."""
@@ -39,7 +39,12 @@ class Tasks:
                 self._failing.pop(name, None)
                 await asyncio.sleep(seconds)
 
-        self.start(name, over_and_over)
+        self._begin(name, over_and_over, None)
+
+    def _begin(self, name: str, run: Callable[[], Awaitable[None]], recovered_s: float | None) -> None:
+        self._tasks[name] = asyncio.create_task(
+            self._keep_going(name, run, recovered_s), name=f"{self._service}.{name}"
+        )
 
     async def stop(self) -> None:
         """Cancel all and wait for their end, at most 20 s."""
@@ -53,12 +58,13 @@ class Tasks:
         """Name the tasks that fail, with their last error, until they have gone well for a while."""
         return [f"{name}: {error}" for name, error in sorted(self._failing.items())]
 
-    async def _keep_going(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+    async def _keep_going(self, name: str, run: Callable[[], Awaitable[None]], recovered_s: float | None) -> None:
+        """Start it again whenever it fails; what runs for `recovered_s` goes well again (None: it says so itself)."""
         wait_s = RESTART_FIRST_S
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
-            well = loop.call_later(self._recovered_s, self._failing.pop, name, None)
+            well = None if recovered_s is None else loop.call_later(recovered_s, self._failing.pop, name, None)
             try:
                 await run()
                 return
@@ -68,7 +74,8 @@ class Tasks:
                 self._note(name, error)
                 log.exception("task failed", service=self._service, task=name)
             finally:
-                well.cancel()
+                if well is not None:
+                    well.cancel()
             if loop.time() - started > RESTART_MAX_S:
                 wait_s = RESTART_FIRST_S
             await asyncio.sleep(wait_s)

@@ -32,6 +32,7 @@ async def allowed() -> None:
 allowed.scope = "anything"  # type: ignore[attr-defined]
 Allowed = Annotated[None, Depends(allowed)]
 router = APIRouter()
+JSON = {"content-type": "application/json"}
 
 
 @router.post("/notes")
@@ -189,6 +190,21 @@ async def test_who_comes_when_all_places_are_taken_is_turned_away_unread() -> No
         go_on.set()
         assert [answer.status_code for answer in await asyncio.gather(*inside)] == [200] * 4
         assert (await http.post("/a", json={})).status_code == 200
+
+
+async def test_bodies_beyond_what_may_be_held_are_turned_away_and_given_back() -> None:
+    room = Room(bodies_max_bytes=40)
+    app = Edge(make_app("test", [(router, 422)]), "test", room=room)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1", headers=JSON
+    ) as caller:
+        long = await caller.post("/notes", content=b'{"title":"a","text":"' + b"b" * 40 + b'"}')
+        assert (long.status_code, long.json()["code"], long.headers["retry-after"]) == (503, "crowded", "1")
+        with room.hold() as count:
+            count(30)
+            assert (await caller.post("/notes", content=b'{"title":"a"}')).status_code == 503
+        for _ in range(5):  # what is over is given back
+            assert (await caller.post("/notes", content=b'{"title":"a"}')).status_code == 200
 
 
 async def test_a_long_query_is_refused() -> None:

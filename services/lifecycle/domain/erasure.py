@@ -43,6 +43,7 @@ def erase(held: Held, record_id: UUID, now: datetime) -> Decision:
         fields={},
         attachments=[],
         metadata={},
+        notifications=[],
         source_ref=None,
         assignee=assignee if assignee is not None and (assignee.member_id or assignee.role_id) else None,
         actor=_member(activity.actor),
