@@ -67,7 +67,7 @@ def _auto_commit() -> None:
     def put_back(_: Any) -> Any:
         return lambda self, records: None
 
-    replace("libs.messaging.consumer:Consumer._handle_all", handle_all)
+    replace("libs.messaging.handling:Handling.handle_all", handle_all)
     replace("libs.messaging.assignment:Assignment.put_back", put_back)
 
 
@@ -337,7 +337,7 @@ def _stale_read() -> None:
 
         return handling
 
-    replace("libs.messaging.consumer:Consumer._handle_all", handle)
+    replace("libs.messaging.handling:Handling.handle_all", handle)
 
 
 # -- what is told ----------------------------------------------------------------------------------------------------
@@ -423,7 +423,7 @@ def _poison_swallowed() -> None:
 
         return nothing
 
-    replace("libs.messaging.consumer:Consumer._set_aside", set_aside)
+    replace("libs.messaging.handling:Handling._set_aside", set_aside)
 
 
 @bug("canary-in-log", "a summary is written to the log", "I9")
