@@ -85,18 +85,7 @@ async def connect(
     async def parse(records: Batch) -> BatchMessage:
         return BatchMessage(records, assignment, acknowledge)
 
-    broker = KafkaBroker(
-        settings.bootstrap_servers,
-        codec=Raw(),
-        client_id=group,
-        consumer_only=True,
-        allow_auto_create_topics=False,
-        apply_types=False,
-        serializer=None,
-        logger=None,
-        graceful_timeout=GRACEFUL_S,
-        metadata_max_age_ms=60_000,
-    )
+    broker = _make_broker(settings, group)
     broker.subscriber(
         *topics,
         batch=True,
@@ -123,6 +112,21 @@ async def connect(
         await broker.stop()
         raise
     return broker
+
+
+def _make_broker(settings: BrokerSettings, group: str) -> KafkaBroker:
+    return KafkaBroker(
+        settings.bootstrap_servers,
+        codec=Raw(),
+        client_id=group,
+        consumer_only=True,
+        allow_auto_create_topics=False,
+        apply_types=False,
+        serializer=None,
+        logger=None,
+        graceful_timeout=GRACEFUL_S,
+        metadata_max_age_ms=60_000,
+    )
 
 
 def _read_patiently(broker: KafkaBroker, settings: BrokerSettings, assignment: Assignment) -> None:

@@ -50,8 +50,14 @@ class ResumeBody(Body):
 
 def make_router(name: str, broker: BrokerSettings, operator_key: SecretStr) -> APIRouter:
     """Make the routes under /api/operations/<service>."""
-    package = name.replace("-", "_")
     router = APIRouter(prefix=f"/api/operations/{name}", dependencies=[Depends(operator_only(operator_key))])
+    _add_letters(router, name, broker)
+    _add_stops(router, name)
+    return router
+
+
+def _add_letters(router: APIRouter, name: str, broker: BrokerSettings) -> None:
+    package = name.replace("-", "_")
 
     @router.get("/letters")
     async def list_letters(
@@ -90,6 +96,8 @@ def make_router(name: str, broker: BrokerSettings, operator_key: SecretStr) -> A
         log.info("letters dropped", service=name, letters=count, ids=body.ids[:10])
         return json_answer({"dropped": count})
 
+
+def _add_stops(router: APIRouter, name: str) -> None:
     @router.get("/stops")
     async def list_stops(database: DatabaseDep) -> Response:
         """List stopped partitions, each with the record that decided it."""
@@ -105,8 +113,6 @@ def make_router(name: str, broker: BrokerSettings, operator_key: SecretStr) -> A
             asked = await stops.ask(tx, wish, (body.topic, body.partition))
         log.info("partition resumed", service=name, partition=f"{body.topic}/{body.partition}", how=wish)
         return json_answer({"asked": asked})
-
-    return router
 
 
 def _show(letter: DeadLetter) -> dict[str, Any]:

@@ -18,6 +18,16 @@ _COUNTED = """
            agent
     from interaction_fact where business_id = $1 and counted and at >= $2 and at < $3
 """
+_ROLLED_UP = """
+    select quarter as at, type, state, source, source_kind, direction, agent, count
+    from rollup
+    where business_id = $1 and quarter >= $2 and quarter < $3 and not (state = 'due' and quarter = $5)
+    union all
+    select at, type, state, source, source_kind, direction, agent, 1
+    from fact
+    where business_id = $1 and counted and state = 'due'
+      and at >= greatest($2, $5) and at < least($3, $6)
+"""
 _CHOSEN = """
     ($5::text is null or type = $5) and ($6::text is null or state_word(state, at, $4) = $6)
     and ($7::text is null or source = $7) and ($8::text is null or source_kind = $8)
@@ -50,17 +60,8 @@ async def sum_volume(
     """
     present = quarter_of(chosen.moment)
     return await tx.fetch(
-        """
-        with counted as (
-            select quarter as at, type, state, source, source_kind, direction, agent, count
-            from rollup
-            where business_id = $1 and quarter >= $2 and quarter < $3 and not (state = 'due' and quarter = $5)
-            union all
-            select at, type, state, source, source_kind, direction, agent, 1
-            from fact
-            where business_id = $1 and counted and state = 'due'
-              and at >= greatest($2, $5) and at < least($3, $6)
-        ), named as (
+        f"""
+        with counted as ({_ROLLED_UP}), named as (
             select at, type, state_word(state, at, $4) as state, source, source_kind, direction, agent, count
             from counted
         )
@@ -79,7 +80,7 @@ async def sum_volume(
         group by 1, 2, 3, 4, 5, 6, 7
         order by 1, 2, 3, 4, 5, 6, 7
         limit $15
-        """,
+        """,  # noqa: S608 - constants of ours
         chosen.business_id,
         chosen.since,
         chosen.until,
