@@ -199,9 +199,10 @@ async def poison_flood(rig: Rig) -> None:
     )
 
     async def stopped() -> bool:
-        return any("is stopped at" in problem for problem in await place.problems())
+        told = [problem for problem in await place.problems() if "is stopped at" in problem]
+        return all(any(problem.startswith(group) for problem in told) for group in ("timeline_projector", "reporting"))
 
-    await eventually(stopped, 30, "a partition is stopped")
+    await eventually(stopped, 60, "both projections have stopped a partition")
     for name in ("timeline-projector", "reporting"):
         done = await place.command("resume", name, "--set-aside")
         assert done.returncode == 0, done.stderr

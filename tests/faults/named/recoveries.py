@@ -1,7 +1,9 @@
 """What operators do when it has come to the worst: topics from zero, rebuilt projections, a restored backup."""
 
 import asyncio
+import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -96,11 +98,12 @@ async def backup_restored(rig: Rig) -> None:
     await place.stop_all()
     binaries = find_binaries()
     dump = place.directory / "backup.sql"
-    await asyncio.to_thread(_run, [str(binaries / "pg_dumpall"), "-d", place.postgres.admin_url, "-f", str(dump)])
+    dumping = [str(binaries / "pg_dumpall"), "-d", place.postgres.admin_url, "-f", str(dump)]
+    password = (place.directory / "postgres" / "password").read_text()
+    await asyncio.to_thread(_run, dumping, {"PGPASSWORD": password.strip()})
     other = PostgresServer(place.directory / "restored", throwaway=True)
     await asyncio.to_thread(other.start)
     await asyncio.to_thread(_run, [str(binaries / "psql"), "-q", "-d", other.admin_url, "-f", str(dump)])
-    password = (place.directory / "postgres" / "password").read_text()
     (place.directory / "restored" / "password").write_text(password)  # the dump brought the old one
     await asyncio.to_thread(place.postgres.stop)
     place.postgres = other
@@ -111,6 +114,7 @@ async def backup_restored(rig: Rig) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+def _run(command: list[str], more: Mapping[str, str] | None = None) -> None:
+    environment = {**os.environ, **(more or {})}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2_000:]
