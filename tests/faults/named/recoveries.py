@@ -103,8 +103,12 @@ async def backup_restored(rig: Rig) -> None:
     await asyncio.to_thread(_run, dumping, {"PGPASSWORD": password.strip()})
     other = PostgresServer(place.directory / "restored", throwaway=True)
     await asyncio.to_thread(other.start)
-    await asyncio.to_thread(_run, [str(binaries / "psql"), "-q", "-d", other.admin_url, "-f", str(dump)])
-    (place.directory / "restored" / "password").write_text(password)  # the dump brought the old one
+    psql = [str(binaries / "psql"), "-q", "-d"]
+    own, kept = other.admin_url, place.directory / "restored" / "password"
+    await asyncio.to_thread(_run, [*psql, own, "-c", f"alter role postgres password '{password.strip()}'"])
+    restored = own.replace(f":{kept.read_text().strip()}@", f":{password.strip()}@")
+    await asyncio.to_thread(_run, [*psql, restored, "-f", str(dump)])
+    kept.write_text(password)
     await asyncio.to_thread(place.postgres.stop)
     place.postgres = other
     Path(dump).unlink()
