@@ -18,7 +18,7 @@ from libs.embedded.kafka import KafkaServer
 from libs.embedded.postgres import PostgresServer
 
 PREFIX = "activities-test-"
-FAULTS = "about 2 minutes more"
+FAULTS = "about 15 minutes more"
 NOT_APART = {
     "tests/e2e/test_faults.py": "its installation is its own; apart: ./activities faults soak --apart",
 }

@@ -55,12 +55,14 @@ class Upstreams:
         self.services = tuple(dict.fromkeys(service for service, _, _ in given))
         self.replicas = _named([(service, host, port) for service, host, port in given])
         self._silences: dict[Replica, int] = {}
+        self._refusing: set[Replica] = set()
         self._turn = itertools.count()
 
     def of(self, service: str) -> list[Replica]:
-        """Return the processes of a service that take requests; all of them when none does: it may say why."""
+        """Return the processes of a service that take requests; all of them when none does: a slow one may still."""
         here = [replica for replica in self.replicas if replica.service == service]
-        return [each for each in here if self._silences.get(each, 0) < SILENCES_MAX] or here
+        taking = [each for each in here if self._silences.get(each, 0) < SILENCES_MAX]
+        return taking if set(taking) - self._refusing else here
 
     def in_turn(self, service: str) -> list[Replica]:
         """Return those processes, beginning with another one each time."""
@@ -86,14 +88,16 @@ class Upstreams:
         return {service: self.of(service) for service in self.services}
 
     async def _look(self, session: aiohttp.ClientSession, replica: Replica) -> None:
+        refusing = False
         try:
             async with session.get(f"http://{replica.address}/readyz") as answer:
                 silent = answer.status != 200
         except aiohttp.ClientConnectorError:
-            silent = False  # nobody listens: whoever tries it knows at once and goes to the next
+            silent, refusing = False, True  # nobody listens: whoever tries it knows at once and goes to the next
         except (aiohttp.ClientError, TimeoutError):
             silent = True
         self._silences[replica] = self._silences.get(replica, 0) + 1 if silent else 0
+        (self._refusing.add if refusing else self._refusing.discard)(replica)
 
     async def _resolve(self) -> None:
         loop = asyncio.get_running_loop()

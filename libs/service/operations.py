@@ -44,7 +44,7 @@ class ResumeBody(Body):
     """A stopped partition that is to go on; `set_aside`: poison up to its present end is set aside, however much."""
 
     topic: Annotated[str, Line(249)]
-    partition: Annotated[int, Field(ge=0)]
+    partition: Annotated[int, Field(ge=0, lt=1 << 31)]
     set_aside: bool = False
 
 

@@ -1,4 +1,4 @@
-"""One system for all end-to-end tests that do not break it."""
+"""Servers and a system for the end-to-end tests of a file: two systems on the same servers would share their groups."""
 
 from collections.abc import AsyncIterator
 
@@ -8,7 +8,7 @@ import pytest
 from tests.support.system import BOTH_WAYS, Business, Servers, System, running_servers, thrown_away
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def servers() -> AsyncIterator[Servers]:
     """PostgreSQL and Kafka of the end-to-end tests."""
     with thrown_away("e2e") as directory:
@@ -16,7 +16,7 @@ async def servers() -> AsyncIterator[Servers]:
             yield running
 
 
-@pytest.fixture(scope="session", params=BOTH_WAYS)
+@pytest.fixture(scope="module", params=BOTH_WAYS)
 async def system(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[System]:
     """All services, running: in one process, and apart."""
     running = System(servers, apart=request.param)

@@ -19,6 +19,8 @@ EACH_MIN = 20
 STOP_S = 30.0
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture(scope="module")
 async def system(servers: Servers) -> AsyncIterator[System]:

@@ -42,6 +42,7 @@ async def test_nothing_is_lost_doubled_or_forbidden_under_a_plan_of_faults(insta
     assert done.counts["interruptions"] >= INTERRUPTIONS
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(600)
 async def test_planted_bugs_are_caught(installation: Installation) -> None:
     """A handful; `./activities faults planted` does all of them."""

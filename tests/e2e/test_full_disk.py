@@ -22,6 +22,8 @@ UP_S = 110
 UP = ("up", "--detach", *(("--apart",) if APART else ()))
 AGAIN_S = 60
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture(scope="module")
 def small_disk() -> Iterator[Path]:

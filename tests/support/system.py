@@ -36,7 +36,7 @@ BOTH_WAYS = [
     *([] if APART else [pytest.param(True, id="apart")]),
 ]
 """For fixtures whose tests run both ways every time: `params=BOTH_WAYS`, and `System(…, apart=request.param)`."""
-ONE_WAY = pytest.mark.parametrize("system", BOTH_WAYS[:1], indirect=True, scope="session")
+ONE_WAY = pytest.mark.parametrize("system", BOTH_WAYS[:1], indirect=True, scope="module")
 """For tests to which it makes no difference, or that take long: together, and apart by `./activities test --apart`."""
 
 
