@@ -66,6 +66,7 @@ def gateway(
     show: Annotated[bool, typer.Option("--print", help="print a configuration for an nginx of yours and end")] = False,
 ) -> None:
     """Serve all services on one address, each from its own processes."""
+    logs.set_up("warning")  # on standard error: what is printed is a configuration alone
     try:
         table = _table(listen, program, upstream)
     except NotAnAddress as error:

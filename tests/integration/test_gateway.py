@@ -1,6 +1,7 @@
 """The gateway before processes that break: nginx and the proxy of our own do the same."""
 
 import asyncio
+import os
 import shutil
 import signal
 import subprocess
@@ -230,6 +231,7 @@ async def test_the_configuration_that_is_printed_serves_from_an_nginx_without_a_
     done = await asyncio.to_thread(
         subprocess.run, [sys.executable, "-m", "services", "gateway", *words],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+        env={**os.environ, "WEBHOOK_ALLOW_HTTP": "1"},  # which is warned of
     )  # fmt: skip
     server = nginx.Nginx(str(nginx.find_program()), directory)
     await upstream.start()
