@@ -7,6 +7,7 @@ from libs.contracts.activity_object import ActivityObject
 from libs.contracts.directory import ApiKey, Business, Member, Record, RecordObject, Role
 from libs.contracts.event import Event
 from libs.contracts.interaction import InteractionClosed
+from libs.contracts.record import RecordChanged, RecordRefused, RecordRequested
 from libs.contracts.report import ReportAnswered, ReportReceived
 
 
@@ -33,6 +34,9 @@ TOPICS: tuple[Topic, ...] = (
     Topic("activity.changed", ActivityEvent, CHANGED_TYPES, 30),
     Topic("activity.appended", ActivityEvent, ("activity.appended",), 30),
     Topic("interaction.closed", InteractionClosed, ("interaction.closed",), 30),
+    Topic("record.requested", RecordRequested, ("record.requested",), 30),
+    Topic("record.changed", RecordChanged, ("record.changed",), 30),
+    Topic("record.refused", RecordRefused, ("record.refused",), 30),
     Topic("activity.object", ActivityObject, ("activity.object",), None),
     Topic("directory.business", Business, ("directory.business",), None),
     Topic("directory.member", Member, ("directory.member",), None),

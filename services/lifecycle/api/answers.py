@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import msgspec
 import orjson
@@ -24,7 +25,7 @@ def shown_object(kind: ActivityObject) -> dict[str, Any]:
         "id", "name", "api_name", "description", "is_editable", "association_mode", "submission_action",
         "redirect_url", "webhook_url", "icon", "colour", "order", "fields", "rules", "version",
     )  # fmt: skip
-    shown = {name: getattr(kind, name) for name in names}
+    shown = {name: msgspec.to_builtins(getattr(kind, name), builtin_types=(datetime, UUID)) for name in names}
     return shown | {
         "custom_objects": list(kind.associated_objects),
         "created": kind.created_at,
@@ -181,11 +182,11 @@ def _entities(activity: contract.Activity) -> list[dict[str, Any]]:
 
 
 def _fields(values: dict[str, Any], kind: ActivityObject | None) -> list[dict[str, Any]]:
-    own = {each.get("name"): each for each in (kind.fields if kind else ())}
+    own = {each.name: each for each in (kind.fields if kind else ())}
     names = ("display_name", "field_type", "custom_field_type")
     return [
-        {"id": own.get(name, {}).get("id", name), "name": name, "value": value}
-        | {each: own.get(name, {}).get(each) for each in names}
+        {"id": own[name].id if name in own else name, "name": name, "value": value}
+        | {each: getattr(own.get(name), each, None) for each in names}
         for name, value in values.items()
     ]
 

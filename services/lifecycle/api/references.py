@@ -92,11 +92,7 @@ class References:
 
     def fields(self, values: Sequence[FieldValue], kind: ActivityObject | None) -> dict[str, Any]:
         """Take over values of the object's own fields, by their names."""
-        own = {
-            str(each.get(key)): str(each.get("name"))
-            for each in (kind.fields if kind else ())
-            for key in ("id", "name")
-        }
+        own = {key: each.name for each in (kind.fields if kind else ()) for key in (each.id, each.name)}
         content = {}
         for place, given in enumerate(values):
             if given.id not in own:
