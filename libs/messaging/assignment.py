@@ -52,8 +52,11 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             await self.commit()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Keep stopped what is stopped and still ours."""
+        """Keep stopped what is stopped and still ours; reading begins at what is committed, whoever did that."""
         self._unchecked = self.assigned = True
+        self.gap = None
+        self._pending.clear()
+        self._positions.clear()
         kept = set(assigned)
         self.stopped = {partition: stop for partition, stop in self.stopped.items() if partition in kept}
         self._hold(kept)
@@ -76,6 +79,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._unchecked = True
                 raise
             for partition, offset in zip(partitions, committed, strict=True):
+                self._positions.setdefault(partition, begins[partition] if offset is None else offset)
                 if offset is not None and offset < begins[partition]:
                     self.gap = (
                         f"{partition.topic}/{partition.partition}: records {offset} to {begins[partition] - 1} were "
@@ -87,6 +91,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 
         Committed are they `at_once` or when the last commit is long enough ago, else with those of a later batch.
         """
+        if not records:
+            return
         consumer = self._held()
         assigned = consumer.assignment()
         offsets: dict[TopicPartition, int] = {}
@@ -120,7 +126,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             try:
                 await consumer.commit(offsets)
             except BaseException:
-                self._pending = offsets | self._pending
+                if consumer.assignment() is assigned:
+                    self._pending = offsets | self._pending
                 raise
 
     def put_back(self, records: Sequence[Record]) -> None:

@@ -166,9 +166,10 @@ class Consumer:
         try:
             await self._go_on()  # a partition that was stopped before this batch is not in it
             await self._assignment.check(self._stops.take_up)
-            if self._assignment.gap:
-                await self._stopping.wait()
-                raise Unavailable("stopped")
+            if gap := self._assignment.gap:
+                while self._assignment.gap and not self._stopping.is_set():
+                    await self._sleep(WATCH_S)  # until partitions are assigned anew, perhaps that one to another member
+                raise Unavailable(gap)
             await self._handling.handle_all(records)
             await self._handling.forget_attempts()
             await self._stops.keep()

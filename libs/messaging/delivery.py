@@ -1,7 +1,7 @@
 """How batches come from Kafka through FastStream to us: nothing is decoded, nothing sleeps, offsets are explicit."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -23,6 +23,8 @@ class PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
     linger_s = 0.0
     broken: str | None = None
+    taken_under: Set[TopicPartition] = frozenset()
+    """The assignment under which the last records were taken: each is an object of its own, also with equal places."""
 
     def ended(self) -> str | None:
         """Say why nothing will come any more, if so: it was told, or one of the client's own tasks has ended."""
@@ -38,12 +40,16 @@ class PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         try:
             while True:
                 found = await super().getmany(*partitions, timeout_ms=POLL_MS, max_records=max_records)
+                self.taken_under = self.assignment()
+                if found and self.linger_s and sum(map(len, found.values())) < 50:
+                    await asyncio.sleep(self.linger_s)
+                    more = await super().getmany(timeout_ms=0, max_records=max_records)
+                    if self.assignment() is not self.taken_under:  # what was taken before comes again, to its owner
+                        found, self.taken_under = {}, self.assignment()
+                    for partition, records in more.items():
+                        found.setdefault(partition, []).extend(records)
                 if found:
                     break
-            if self.linger_s and sum(map(len, found.values())) < 50:
-                await asyncio.sleep(self.linger_s)
-                for partition, records in (await super().getmany(timeout_ms=0, max_records=max_records)).items():
-                    found.setdefault(partition, []).extend(records)
         except KafkaError as error:
             self.broken = f"{type(error).__name__}: {error}"
             raise
@@ -51,7 +57,11 @@ class PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
 
 class BatchMessage(KafkaAckableMessage):
-    """A batch whose offsets are committed explicitly, for those partitions that are still ours."""
+    """A batch whose offsets are committed explicitly, unless partitions were assigned anew since it was taken.
+
+    Then it comes again from what was committed, here or at another member, who may be further by now: to acknowledge
+    it would take the group's offsets back, and nobody would move them on before the next record.
+    """
 
     def __init__(self, records: Batch, assignment: Assignment, acknowledge: Callable[[Batch], Awaitable[None]]) -> None:
         super().__init__(
@@ -60,16 +70,24 @@ class BatchMessage(KafkaAckableMessage):
         self._records = records
         self._assignment = assignment
         self._acknowledge = acknowledge
+        self._reader = assignment.consumer
+        self._taken_under = self._reader.taken_under if isinstance(self._reader, PatientConsumer) else None
 
     async def ack(self) -> None:
         """Let Kafka's offsets follow."""
-        await self._acknowledge(self._records)
+        await self._acknowledge(self._records if self._stands() else ())
         self.committed = AckStatus.ACKED
 
     async def nack(self) -> None:
         """Have the batch come again."""
-        self._assignment.put_back(self._records)
+        if self._stands():
+            self._assignment.put_back(self._records)
         self.committed = AckStatus.NACKED
+
+    def _stands(self) -> bool:
+        if self._reader is not self._assignment.consumer or self._reader is None:
+            return False
+        return self._reader.assignment() is self._taken_under
 
 
 async def connect(

@@ -1,6 +1,6 @@
 """When poison is a flood: then something else is wrong, and setting aside wholesale would hide it. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from aiokafka import TopicPartition
 
@@ -21,18 +21,16 @@ class Floods:
         self._counts: dict[TopicPartition, tuple[float, float]] = {}
         self._tolerated: dict[TopicPartition, int] = {}
 
-    def see(self, partition: TopicPartition, records: int, poison: int, last: int = 0) -> bool:
-        """Count, up to the offset `last`; tell whether poison is now a flood on that partition."""
+    def see(self, partition: TopicPartition, records: int, poison: Sequence[int]) -> bool:
+        """Count records, and the offsets of those that are poison; tell whether poison is now a flood there."""
+        tolerated = self._tolerated.get(partition, 0)
+        more = sum(offset >= tolerated for offset in poison)
         seen, poisoned = self._counts.get(partition, (0.0, 0.0))
-        seen, poisoned = seen + records, poisoned + poison
-        flooded = poison > 0 and poisoned >= FLOOD_MIN and poisoned > FLOOD_SHARE * seen
+        seen, poisoned = seen + records, poisoned + more
+        flooded = more > 0 and poisoned >= FLOOD_MIN and poisoned > FLOOD_SHARE * seen
         if seen > WINDOW_RECORDS:
             seen, poisoned = seen / 2, poisoned / 2
         self._counts[partition] = seen, poisoned
-        if partition in self._tolerated:
-            if last < self._tolerated[partition]:
-                return False
-            self.forget(partition)
         return flooded and not partition.topic.startswith(INBOUND)
 
     def counted(self) -> Mapping[TopicPartition, tuple[float, float]]:

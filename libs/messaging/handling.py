@@ -100,7 +100,7 @@ class Handling:
         flooded = False
         for place, first, last in spans(records):
             guilty = [item for item in poison if (item.record.topic, item.record.partition) == place]
-            if self.floods.see(place, last - first + 1, len(guilty), last):
+            if self.floods.see(place, last - first + 1, [item.record.offset for item in guilty]):
                 begin = next(record for record in records if (record.topic, record.partition) == place)
                 reason = f"{len(guilty)} of {last - first + 1} records are poison: {guilty[0].reason}"
                 self._stop(Stop(begin.offset, begin.timestamp, reason, guilty[0].record))
@@ -148,7 +148,7 @@ class Handling:
                 place = f"{record.topic}/{record.partition} at {record.offset}"
                 raise Unavailable(f"{place}: {reason} (attempt {attempts} of {UNKNOWN_ATTEMPTS})") from error
             self._given_up.append(record)
-        if self.floods.see(TopicPartition(record.topic, record.partition), 0, 1, record.offset):
+        if self.floods.see(TopicPartition(record.topic, record.partition), 0, [record.offset]):
             reason = f"too many records are poison; this one: {reason}"
             self._stop(Stop(record.offset, record.timestamp, reason, record))
             return

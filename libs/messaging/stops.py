@@ -99,6 +99,8 @@ class Stops:
         async with self._database.work() as tx:
             wishes = {_place(each.stop): each.asked for each in await list_stops(tx, self._group)}
         for place, stop in list(stopped.items()):
+            if place in self._open or place not in self._tries:
+                continue  # it goes on already: what was granted stands
             if place not in wishes or wishes[place]:  # nobody keeps it any more, or somebody asked
                 await self._grant(place, wishes.get(place))
             elif time.monotonic() >= self._tries[place][0]:
@@ -129,7 +131,8 @@ class Stops:
         if await can_handle(stop.guilty):
             self._open.add(place)
             return
-        wait_s = min(self._tries[place][1] * 2, TRY_MAX_S)
+        _, waited_s = self._tries.get(place, (0.0, TRY_FIRST_S))
+        wait_s = min(waited_s * 2, TRY_MAX_S)
         self._tries[place] = time.monotonic() + wait_s, wait_s
 
     def _when(self, place: TopicPartition) -> str:

@@ -517,6 +517,29 @@ async def test_records_dropped_by_retention_before_they_were_handled_stop_the_co
         assert not consumer.problems()
 
 
+async def test_member_without_the_gap_goes_on_once_another_has_its_partition(
+    database: Database, place: Place, heard: Heard
+) -> None:
+    first, lost, _ = ids_on(0, 3)
+    (other_one,) = ids_on(1, 1)
+    await send_sound(place, first)
+    async with consuming(database, place, heard):
+        await heard_all(database, [first])
+        await settled(place)
+    await send_sound(place, lost, other_one)
+    async with kafka.admin(place.broker) as client:
+        await client.delete_records({TopicPartition(place.topic, 0): RecordsToDelete(before_offset=2)})
+
+    def stopped(consumer: Consumer) -> bool:
+        return "rebuild" in " ".join(consumer.problems())
+
+    async with consuming(database, place, heard) as one:
+        await eventually(lambda: stopped(one), "the gap is noticed")
+        async with consuming(database, place, heard) as another:
+            await heard_all(database, [first, other_one])
+            await eventually(lambda: stopped(one) != stopped(another), "who has the partition says so, alone")
+
+
 async def test_two_members_share_the_partitions_and_lose_nothing_when_one_leaves(
     database: Database, place: Place, heard: Heard
 ) -> None:
@@ -529,6 +552,40 @@ async def test_two_members_share_the_partitions_and_lose_nothing_when_one_leaves
         await send_sound(place, *ids[40:])
         await heard_all(database, ids)
     await settled(place)
+
+
+async def test_batch_held_up_while_partitions_went_and_came_back_does_not_take_offsets_back(
+    database: Database, place: Place, heard: Heard
+) -> None:
+    slow, holding, go_on = Heard(), asyncio.Event(), asyncio.Event()
+
+    async def hold(tx: Transaction, events: Sequence[ActivityEvent]) -> None:
+        holding.set()
+        await go_on.wait()
+        await slow.hear(tx, events)
+
+    early = [*ids_on(0, 3), *ids_on(1, 3)]
+    await send_sound(place, *early)
+    consumer = Consumer(
+        place.service, database, place.broker, [Subscription(ActivityEvent, hold, (place.topic,))], group=place.group
+    )
+    await consumer.start()
+    try:
+        await holding.wait()
+        async with consuming(database, place, heard) as other:
+            await eventually(lambda: not other.problems(), "the other member has partitions")
+            (mine,) = [each.partition for each in consumer._assignment.consumer.assignment()]
+            await send_sound(place, *(late := ids_on(1 - mine, 5)))
+            await heard_all(database, late)
+        await eventually(lambda: len(consumer._assignment.consumer.assignment()) == 2, "all partitions are back")
+        go_on.set()
+        await heard_all(database, early)
+        await settled(place)
+        await eventually(lambda: not consumer.lag_s() and not consumer.problems(), "nothing is said to be behind")
+    finally:
+        go_on.set()
+        await consumer.stop()
+    assert await admin.backlog(place.broker, place.group, [place.topic]) == 0
 
 
 async def test_rewind_refuses_while_the_group_has_members(database: Database, place: Place, heard: Heard) -> None:

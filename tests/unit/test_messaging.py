@@ -137,33 +137,42 @@ def test_dead_letter_row_keeps_its_headers() -> None:
 
 def test_flood_needs_both_a_number_and_a_share() -> None:
     place, floods = TopicPartition("activity.received", 0), Floods()
-    assert not floods.see(place, 1_000, FLOOD_MIN + 5)
-    assert not floods.see(place, 100, 100)
-    assert floods.see(place, 200, 200)
+    assert not floods.see(place, 1_000, range(FLOOD_MIN + 5))
+    assert not floods.see(place, 100, range(100))
+    assert floods.see(place, 200, range(200))
 
 
 def test_few_poisoned_records_are_never_a_flood() -> None:
-    assert not Floods().see(TopicPartition("activity.received", 0), FLOOD_MIN - 1, FLOOD_MIN - 1)
+    assert not Floods().see(TopicPartition("activity.received", 0), FLOOD_MIN - 1, range(FLOOD_MIN - 1))
 
 
 def test_topic_that_others_write_to_is_never_stopped() -> None:
-    assert not Floods().see(TopicPartition("activity.inbound.acme", 0), 500, 500)
+    assert not Floods().see(TopicPartition("activity.inbound.acme", 0), 500, range(500))
 
 
 def test_old_poison_weighs_less() -> None:
     place, floods = TopicPartition("activity.received", 0), Floods()
-    assert not floods.see(place, 1_000, 150)
+    assert not floods.see(place, 1_000, range(150))
     for _ in range(20):
-        assert not floods.see(place, 1_000, 5)
+        assert not floods.see(place, 1_000, range(5))
 
 
 def test_poison_of_a_batch_that_comes_again_counts_once() -> None:
     place, floods = TopicPartition("activity.received", 0), Floods()
     for _ in range(FLOOD_MIN * 2):
         before = floods.counted()
-        assert not floods.see(place, 2, 1)
+        assert not floods.see(place, 2, [7])
         floods.count_again(before, [place])
-    assert not floods.see(place, 2, 1)
+    assert not floods.see(place, 2, [7])
+
+
+def test_what_an_operator_tolerates_is_no_flood_even_with_newer_records_in_the_same_batch() -> None:
+    place, floods = TopicPartition("activity.changed", 0), Floods()
+    assert floods.see(place, 400, range(10, 410))
+    floods.tolerate(place, 410)
+    assert not floods.see(place, 420, range(10, 410))
+    assert not floods.see(place, 10, range(430, 430 + FLOOD_MIN - 1))
+    assert floods.see(place, 100, range(450, 550)), "what came later counts"
 
 
 def test_spans_name_first_and_last_offset_of_each_partition() -> None:

@@ -198,13 +198,17 @@ async def poison_flood(rig: Rig) -> None:
         [("activity.changed", key, b"garbage", [*headers, (POISON, str(uuid4()).encode())]) for _ in range(400)]
     )
 
+    with surroundings(place.direct):
+        hearing = sorted(group for group, topics in groups().items() if "activity.changed" in topics)
+    assert {"timeline_projector", "reporting"} <= set(hearing)
+
     async def stopped() -> bool:
         told = [problem for problem in await place.problems() if "is stopped at" in problem]
-        return all(any(problem.startswith(group) for problem in told) for group in ("timeline_projector", "reporting"))
+        return all(any(problem.startswith(f"{group}:") for problem in told) for group in hearing)
 
-    await eventually(stopped, 60, "both projections have stopped a partition")
-    for name in ("timeline-projector", "reporting"):
-        done = await place.command("resume", name, "--set-aside")
+    await eventually(stopped, 60, f"{', '.join(hearing)} have each stopped a partition")
+    for group in hearing:
+        done = await place.command("resume", group.replace("_", "-"), "--set-aside")
         assert done.returncode == 0, done.stderr
 
 

@@ -73,7 +73,6 @@ async def retention_gap(rig: Rig) -> None:
         )
     finally:
         await client.close()
-    rig.mark.offsets.update({each: max(rig.mark.offsets[each], ends[each]) for each in partitions})
     await place.process_of("reporting").start()
 
     async def loud() -> bool:
@@ -93,8 +92,6 @@ async def retention_gap(rig: Rig) -> None:
 @fault("backup-restored", "a backup is restored into another cluster while services are down; outboxes go on", "alone")
 async def backup_restored(rig: Rig) -> None:
     place = rig.installation
-    for tenant in rig.tenants:
-        tenant.stop()
     await place.stop_all()
     binaries = find_binaries()
     dump = place.directory / "backup.sql"
