@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ from libs.embedded.postgres import PostgresServer
 
 PREFIX = "activities-test-"
 FAULTS = "about 15 minutes more"
+BESIDE = "tests/e2e"
+SHOW_S = 0.5
 NOT_APART = {
     "tests/e2e/test_faults.py": "its installation is its own; apart: ./activities faults soak --apart",
 }
@@ -38,8 +41,9 @@ def run(arguments: Sequence[str], faults: bool, containers: bool, apart: bool) -
     """
     if not arguments and not apart and not _check():
         return 1
-    command = [sys.executable, "-m", "pytest", *(arguments or ["tests/e2e" if apart else "tests"])]
+    command = [sys.executable, "-m", "pytest", *arguments]
     if apart and not arguments:
+        command.append(BESIDE)
         for path, reason in NOT_APART.items():
             output.say(f"left out: {path} ({reason})")
             command.append(f"--ignore={path}")
@@ -50,7 +54,44 @@ def run(arguments: Sequence[str], faults: bool, containers: bool, apart: bool) -
             + (f", faults {FAULTS}" if faults else f" (faults: with --faults, {FAULTS})")
         )
         surroundings = {**os.environ, **servers} | ({"ACTIVITIES_APART": "1"} if apart else {})
+        if not arguments and not apart:
+            return _run_both(command, surroundings)
         return subprocess.run(command, cwd=ROOT, env=surroundings, check=False).returncode
+
+
+def _run_both(command: Sequence[str], surroundings: Mapping[str, str]) -> int:
+    """Run the end-to-end tests beside the others, since they wait more than they work; their words follow at the end.
+
+    Return the code of the first that failed.
+    """
+    output.say(f"{BESIDE} runs beside the others and is shown after them")
+    with tempfile.TemporaryFile() as words:
+        beside = subprocess.Popen(
+            [*command, BESIDE, "-o", "cache_dir=.pytest_cache/e2e"],
+            cwd=ROOT, env=surroundings, stdin=subprocess.DEVNULL, stdout=words, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            code = subprocess.run([*command, "tests", f"--ignore={BESIDE}"], cwd=ROOT, env=surroundings, check=False)
+            _show(beside, words.fileno())
+        finally:
+            if beside.poll() is None:
+                beside.send_signal(signal.SIGINT)
+                beside.wait()
+    return code.returncode or beside.returncode
+
+
+def _show(running: subprocess.Popen[bytes], words: int) -> None:
+    """Write what a process has written to a file, until it ends."""
+    shown = 0
+    while True:
+        ended = running.poll() is not None
+        while part := os.pread(words, 1 << 16, shown):
+            shown += len(part)
+            sys.stdout.buffer.write(part)
+            sys.stdout.flush()
+        if ended:
+            return
+        time.sleep(SHOW_S)
 
 
 def _check() -> bool:
