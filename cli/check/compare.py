@@ -11,6 +11,8 @@ import orjson
 from libs.contracts.activity import ActivityEvent
 from services.reporting.domain.facts import Fact, fact_of
 from services.timeline_projector.domain.lines import Head, head_of, links_of
+from services.webhook_dispatcher.domain import expressions
+from services.webhook_dispatcher.domain.bodies import body_of
 from services.webhook_dispatcher.domain.subscriptions import GRACE
 
 CHANGE_MARGIN = timedelta(seconds=60)
@@ -136,12 +138,22 @@ class Endpoints:
 
 def _passes(document: Mapping[str, Any], event: ActivityEvent, event_type: str) -> bool:
     activity = event.activity
-    wanted = document["activity_objects"]
+    wanted, records = document["activity_objects"], document.get("record_objects")
+    expression = document.get("expression")
     return (
         event_type in document["event_types"]
         and (not document["sources"] or activity.source in document["sources"])
         and (not wanted or activity.type in wanted or str(activity.type_id) in wanted)
+        and (not records or any(link.object in records for link in activity.links))
+        and (not expression or _holds(expression, event, event_type))
     )
+
+
+def _holds(expression: str, event: ActivityEvent, event_type: str) -> bool:
+    try:
+        return expressions.holds(expression, expressions.seen_of(body_of(event, event_type)))
+    except expressions.Failed:
+        return False
 
 
 def compare_deliveries(endpoints: Endpoints, events: Iterable[ActivityEvent], deliveries: Iterable[Any]) -> list[str]:

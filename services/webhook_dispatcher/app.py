@@ -3,10 +3,12 @@
 import structlog
 
 from libs.contracts.activity import ActivityEvent
+from libs.contracts.activity_object import ActivityObject
 from libs.service import Service
 from libs.service.clock import now
 from services.webhook_dispatcher import api, handlers, partitions
 from services.webhook_dispatcher.delivery import Dispatcher, Policy
+from services.webhook_dispatcher.managed import follow_objects
 from services.webhook_dispatcher.sealing import Sealer
 from services.webhook_dispatcher.sender import AiohttpSender
 from services.webhook_dispatcher.settings import Settings
@@ -49,6 +51,7 @@ def create(settings: Settings) -> Service:
     for router in api.routers:
         service.serve(router)
     service.on(ActivityEvent, handlers.owe_deliveries(settings.webhook_kept_days, dispatcher), topics=HEARD)
+    service.on(ActivityObject, follow_objects(sealer, rules), latest=True)
     service.on(ActivityEvent, handlers.forget_texts, topics=ERASING, latest=True)
     service.always(deliver_due)
     service.every(HOUR_S, partitions.keep_days(settings.webhook_kept_days))

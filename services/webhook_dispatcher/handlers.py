@@ -11,10 +11,11 @@ from libs.errors import Unavailable
 from services.webhook_dispatcher import metrics
 from services.webhook_dispatcher.delivery import Dispatcher
 from services.webhook_dispatcher.domain import subscriptions
-from services.webhook_dispatcher.domain.bodies import body_of, without_texts
-from services.webhook_dispatcher.domain.subscriptions import Subscriber, is_too_old, matches, types_of
-from services.webhook_dispatcher.store import endpoints, queue
+from services.webhook_dispatcher.domain.bodies import body_of, thin_body_of, without_texts
+from services.webhook_dispatcher.domain.subscriptions import Failures, Subscriber, is_too_old, types_of, who_hears
 from services.webhook_dispatcher.store import erased as erasing
+from services.webhook_dispatcher.store import queue
+from services.webhook_dispatcher.store import subscribers as subscribing
 from services.webhook_dispatcher.store.queue import Claimed, Owed, OwedEvent
 
 Handler = Callable[[Transaction, Sequence[ActivityEvent]], Awaitable[None]]
@@ -32,19 +33,26 @@ def owe_deliveries(kept_days: int, dispatcher: Dispatcher) -> Handler:
         if not told:
             return
         businesses = list({event.activity.business_id for event, _ in told})
-        subscribers, now, any_erased = await endpoints.list_subscribers(tx, businesses)
+        subscribers, now, any_erased = await subscribing.list_subscribers(tx, businesses)
         if not subscribers:
             return
         if now is None:
             raise Unavailable("webhook-dispatcher: the partition of today is not there yet")
-        grouped = subscriptions.subscribers_by_business(subscribers)
+        grouped, failures = subscriptions.subscribers_by_business(subscribers), Failures()
         owed = [
             one
             for event, types in told
             if not is_too_old(event.activity.recorded_at, now, kept_days)
             for event_type in types
-            for one in _owed(event, event_type, grouped.get(event.activity.business_id, ()), tx.traces or {})
+            for one in _owed(
+                event,
+                event_type,
+                who_hears(grouped.get(event.activity.business_id, ()), event, event_type, failures),
+                tx.traces or {},
+            )
         ]
+        if failures:
+            await subscribing.note_filter_failures(tx, failures)
         if owed and any_erased:
             owed = await _without_erased_texts(tx, owed)
         if owed:
@@ -89,7 +97,7 @@ async def _insert(
     """
     fits = dispatcher.fitting([one.endpoint_id for one in owed])
     idle = {one.endpoint_id: one.event.business_id for one in owed if not subscribers[one.endpoint_id].active}
-    paused = await endpoints.lock_paused(tx, list(set(idle.values())), list(idle)) if idle else set()
+    paused = await subscribing.lock_paused(tx, list(set(idle.values())), list(idle)) if idle else set()
     owed = [
         one._replace(leased=fit and one.endpoint_id not in idle, parked=one.endpoint_id in paused)
         for one, fit in zip(owed, fits, strict=True)
@@ -101,23 +109,25 @@ async def _insert(
 
 
 def _owed(
-    event: ActivityEvent, event_type: str, subscribers: Sequence[Subscriber], traces: Mapping[bytes, str]
+    event: ActivityEvent, event_type: str, hearing: Sequence[Subscriber], traces: Mapping[bytes, str]
 ) -> list[Owed]:
-    matching = [one.endpoint_id for one in subscribers if matches(one, event, event_type)]
-    if not matching:
-        return []
+    """Owe a version to those who hear of it: the same bytes to all who want it in the same form."""
+    told = {thin: _event(event, event_type, thin, traces) for thin in {one.thin for one in hearing}}
+    return [Owed(uuid7(), one.endpoint_id, told[one.thin]) for one in hearing]
+
+
+def _event(event: ActivityEvent, event_type: str, thin: bool, traces: Mapping[bytes, str]) -> OwedEvent:
     activity = event.activity
-    told = OwedEvent(
+    return OwedEvent(
         activity.business_id,
-        event_id_of(activity.activity_id, f"webhook:{event_type}", activity.version),
+        event_id_of(activity.activity_id, f"webhook:{event_type}{':thin' if thin else ''}", activity.version),
         event_type,
         activity.activity_id,
         activity.version,
         activity.logged_at,
-        body_of(event, event_type),
+        (thin_body_of if thin else body_of)(event, event_type),
         traces.get(key_of(activity.business_id, activity.activity_id)) if traces else None,
     )
-    return [Owed(uuid7(), endpoint_id, told) for endpoint_id in matching]
 
 
 def _claimed(owed: Owed, subscriber: Subscriber) -> Claimed:

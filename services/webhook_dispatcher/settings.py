@@ -10,6 +10,7 @@ from services.webhook_dispatcher.domain.schedule import SCHEDULE_S
 class Settings(ServiceSettings):
     """`webhook_allowed_networks` (such as `127.0.0.0/8,::1/128`), `webhook_allow_http` and `webhook_any_port` open
     what is refused otherwise; they are for private installations and for trying things out.
+    `webhook_headers_allowed` (such as `authorization`) names headers that endpoints may ask for beside `x-…`.
     """
 
     webhook_master_key: SecretStr = SecretStr("")
@@ -23,6 +24,8 @@ class Settings(ServiceSettings):
     webhook_stop_s: float = Field(10.0, ge=0)
     webhook_stuck_s: float = Field(30.0, gt=0)
     webhook_schedule_s: tuple[float, ...] = SCHEDULE_S
+    webhook_endpoints_max: int = Field(100, ge=1)
+    webhook_headers_allowed: str = ""
     webhook_kept_days: int = Field(30, ge=5)
 
     @field_validator("webhook_allowed_networks")
@@ -36,3 +39,7 @@ class Settings(ServiceSettings):
         return AddressRules(
             read_networks(self.webhook_allowed_networks), self.webhook_allow_http, self.webhook_any_port
         )
+
+    def headers_allowed(self) -> frozenset[str]:
+        """Name the headers that endpoints may ask for besides those that begin with `x-`."""
+        return frozenset(name.strip().lower() for name in self.webhook_headers_allowed.split(",") if name.strip())

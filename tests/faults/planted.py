@@ -373,7 +373,7 @@ def _filter_ignored() -> None:
 
         return matching
 
-    replace("services.webhook_dispatcher.handlers:matches", matches)
+    replace("services.webhook_dispatcher.domain.subscriptions:matches", matches)
 
 
 @bug("told-after-deletion", "a deleted endpoint is still told", "I6", "I7")

@@ -1,5 +1,6 @@
 """Routes of endpoints and deliveries: what is taken, what is refused, what is never shown."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -60,8 +61,12 @@ async def test_endpoint_is_made_and_its_secret_shown_once(case: Case) -> None:
     assert (again.status_code, again.json()["id"], "secret" in again.json()) == (201, made["id"], False)
     read = await case.call("GET", f"{ENDPOINTS}/{made['id']}")
     listed = await case.call("GET", ENDPOINTS)
-    assert read.json() == listed.json()["results"][0] == {key: made[key] for key in made if key != "secret"}
-    assert read.json()["filter"] == {"sources": [], "activity_objects": [], "expression": ""}
+    shown = {key: made[key] for key in made if key != "secret"}
+    assert listed.json()["results"] == [shown]
+    assert read.json() == shown | {"filter_failures": {"count": 0, "last_error": None, "last_at": None}}
+    assert read.json()["filter"] == {
+        "sources": [], "activity_objects": [], "record_objects": [], "expression": "",
+    }  # fmt: skip
 
 
 async def test_secret_is_stored_in_clear_nowhere(case: Case) -> None:
@@ -92,10 +97,25 @@ async def test_secret_is_stored_in_clear_nowhere(case: Case) -> None:
         ({"url": "https://2130706433/"}, "url"),
         ({"url": "https://user@example.com/"}, "url"), ({"url": 5}, "url"), ({"url": None}, "url"),
         ({"event_types": []}, "event_types"), ({"event_types": ["activity.created"]}, "event_types.0"),
-        ({"event_types": "activity.logged"}, "event_types"), ({"filter": {"expression": "true"}}, "filter.expression"),
+        ({"event_types": "activity.logged"}, "event_types"), ({"filter": {"expression": "nope"}}, "filter.expression"),
         ({"filter": {"unknown": 1}}, "filter.unknown"), ({"filter": {"sources": ["x" * 201]}}, "filter.sources.0"),
         ({"filter": {"sources": ["a\u0000"]}}, "body"), ({"description": "x" * 501}, "description"),
-        ({"secret": "x"}, "secret"),
+        ({"secret": "x"}, "secret"), ({"kind": "object"}, "kind"), ({"body": "short"}, "body"),
+        ({"filter": {"expression": "data.type =="}}, "filter.expression"),
+        ({"filter": {"expression": "1 + 1"}}, "filter.expression"),
+        ({"filter": {"expression": "data.sumary == ''"}}, "filter.expression"),
+        ({"filter": {"expression": f"'{'x' * 1_000}' == ''"}}, "filter.expression"),
+        ({"filter": {"record_objects": [""]}}, "filter.record_objects.0"),
+        ({"headers": {"x-ours": "a\nb"}}, "headers.x-ours"),
+        ({"headers": {"authorization": "x"}}, "headers.authorization"),
+        ({"headers": {"webhook-id": "x"}}, "headers.webhook-id"),
+        ({"headers": {"x-forwarded-for": "x"}}, "headers.x-forwarded-for"),
+        ({"headers": {"host": "x"}}, "headers.host"), ({"headers": {f"x-{n}": "x" for n in range(11)}}, "headers"),
+        ({"headers": {"X-A": "1", "x-a": "2"}}, "headers"), ({"headers": {"x-a": ""}}, "headers.x-a"),
+        ({"rate_limit_per_s": 0}, "rate_limit_per_s"), ({"rate_limit_per_s": 10_001}, "rate_limit_per_s"),
+        ({"timeout_s": 0.5}, "timeout_s"), ({"timeout_s": 31}, "timeout_s"), ({"ordered": 2}, "ordered"),
+        ({"skip_after_s": -1}, "skip_after_s"), ({"schedule_s": [0]}, "schedule_s.0"),
+        ({"schedule_s": [60] * 16}, "schedule_s"), ({"schedule_s": [259_200] * 5}, "schedule_s"),
     ],
 )  # fmt: skip
 async def test_bad_endpoint_is_refused_naming_the_field(case: Case, change: dict[str, Any], field: str) -> None:
@@ -122,6 +142,47 @@ async def test_endpoint_is_changed_under_its_etag(case: Case) -> None:
     assert (await case.call("PATCH", path, {"paused": False})).json()["status"] == "active"
     async with case.database.work() as tx:
         assert await tx.value("select array_agg(version order by version) from endpoint_revision") == [1, 2, 3]
+
+
+async def test_endpoint_says_how_it_is_sent_to_and_each_part_changes_by_itself(case: Case) -> None:
+    manner = {
+        "body": "thin", "headers": {"X-Ours": "one", "x-two": "2 b"}, "rate_limit_per_s": 5.5, "timeout_s": 3.0,
+        "ordered": True, "skip_after_s": 60.0, "schedule_s": [1.0, 60.0],
+    }  # fmt: skip
+    wanted = {
+        "sources": ["crm"], "activity_objects": ["call"], "record_objects": ["contact"],
+        "expression": "data.summary != null && data.summary.contains('x')",
+    }  # fmt: skip
+    made = await case.make(filter=wanted, **manner)
+    path = f"{ENDPOINTS}/{made['id']}"
+    lower = manner | {"headers": {"x-ours": "one", "x-two": "2 b"}}
+    assert {name: made[name] for name in manner} == lower
+    assert (made["filter"], made["kind"]) == (wanted, "own")
+    changes: tuple[dict[str, Any], ...] = (
+        {"body": "full"}, {"headers": {}}, {"rate_limit_per_s": None}, {"timeout_s": None}, {"ordered": False},
+        {"skip_after_s": 0.0}, {"schedule_s": None},
+    )  # fmt: skip
+    for change in changes:
+        changed = (await case.call("PATCH", path, change)).json()
+        lower |= change
+        assert ({name: changed[name] for name in manner}, changed["filter"]) == (lower, wanted)
+    changed = (await case.call("PATCH", path, {"filter": {"sources": ["b"]}})).json()
+    assert changed["filter"] == {"sources": ["b"], "activity_objects": [], "record_objects": [], "expression": ""}
+    refused = await case.call("PATCH", path, {"filter": {"expression": "nope"}, "description": "new"})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "filter.expression")
+    assert (await case.call("GET", path)).json()["description"] == ""
+
+
+async def test_business_has_so_many_endpoints_and_no_more(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBHOOK_ENDPOINTS_MAX", "3")
+    async with served("webhook_dispatcher", case.database) as client:
+        narrow = Case(case.database, client, case.tenant)
+        new = {"url": URL, "event_types": ["activity.logged"]}
+        answers = await asyncio.gather(*(narrow.call("POST", ENDPOINTS, new) for _ in range(8)))
+        assert sorted(one.status_code for one in answers) == [201] * 3 + [409] * 5
+        assert {one.json()["code"] for one in answers if one.status_code == 409} == {"too_many_endpoints"}
+        other = Case(case.database, client, await settle(case.database))
+        await other.make()
 
 
 async def test_endpoint_is_disabled_enabled_and_deleted(case: Case) -> None:

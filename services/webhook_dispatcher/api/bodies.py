@@ -1,41 +1,71 @@
 """Bodies of requests about endpoints, and how an endpoint is shown."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+import orjson
+from pydantic import AfterValidator, Field
 
 from libs.errors import Problem, Rejected
 from libs.service.body import Body, Line, Text
-from services.webhook_dispatcher.domain.subscriptions import EventType
+from services.webhook_dispatcher.domain import expressions
+from services.webhook_dispatcher.domain.subscriptions import TYPES, EventType
 
 SOURCES_MAX, OBJECTS_MAX = 100, 100
+RATE_MIN_PER_S, RATE_MAX_PER_S = 0.01, 10_000.0
+TIMEOUT_MIN_S, TIMEOUT_MAX_S = 1.0, 30.0
+SKIP_AFTER_S, SKIP_AFTER_MAX_S = 3_600.0, 86_400.0
+RETRIES_MAX, WAIT_MIN_S, WAIT_MAX_S, WAITS_MAX_S = 15, 1.0, 3 * 86_400.0, 14 * 86_400.0
 SHOWN = (
-    "id", "version", "url", "description", "event_types", "status", "disabled_reason", "failing_since", "created_at",
+    "id", "version", "kind", "url", "description", "event_types", "rate_limit_per_s", "timeout_s", "ordered",
+    "skip_after_s", "schedule_s", "activity_object_id", "status", "disabled_reason", "failing_since", "created_at",
     "updated_at",
 )  # fmt: skip
 
 
 class Filter(Body):
-    """Which activities an endpoint hears of; an empty list lets everything through."""
+    """Which activities an endpoint hears of; an empty list lets everything through.
+
+    `expression` is CEL over the body as it is sent in full: `type`, `timestamp`, `data`.
+    """
 
     sources: Annotated[list[Annotated[str, Line(200)]], Field(max_length=SOURCES_MAX)] = Field(default_factory=list)
     activity_objects: Annotated[list[Annotated[str, Line(255)]], Field(max_length=OBJECTS_MAX)] = Field(
         default_factory=list
     )
-    expression: Annotated[str, Text(2_000)] = ""
-
-    @field_validator("expression")
-    @classmethod
-    def _empty(cls, value: str) -> str:
-        if value:
-            raise ValueError("expressions are not supported yet: leave it empty, filter by sources or activity_objects")
-        return value
+    record_objects: Annotated[list[Annotated[str, Line(255)]], Field(max_length=OBJECTS_MAX)] = Field(
+        default_factory=list
+    )
+    expression: Annotated[str, Text(expressions.LENGTH_MAX)] = ""
 
 
-EventTypes = Annotated[list[EventType], Field(min_length=1, max_length=3)]
+def _bounded(waits: list[float]) -> list[float]:
+    if sum(waits) > WAITS_MAX_S:
+        raise ValueError(f"must add up to at most {WAITS_MAX_S:.0f} s, add up to {sum(waits):.0f}")
+    return waits
 
 
-class NewEndpoint(Body):
+EventTypes = Annotated[list[EventType], Field(min_length=1, max_length=len(TYPES))]
+Wait = Annotated[float, Field(ge=WAIT_MIN_S, le=WAIT_MAX_S, allow_inf_nan=False)]
+Schedule = Annotated[list[Wait], Field(max_length=RETRIES_MAX), AfterValidator(_bounded)]
+
+
+class Manner(Body):
+    """How an endpoint is sent to. What is null follows the service's own settings.
+
+    `schedule_s`: the waits before each retry. `ordered`: versions of one activity are sent one after another; one that
+    has not arrived for `skip_after_s` holds the later ones up no more.
+    """
+
+    body: Literal["full", "thin"] = "full"
+    headers: dict[str, str] = Field(default_factory=dict)
+    rate_limit_per_s: Annotated[float, Field(ge=RATE_MIN_PER_S, le=RATE_MAX_PER_S)] | None = None
+    timeout_s: Annotated[float, Field(ge=TIMEOUT_MIN_S, le=TIMEOUT_MAX_S)] | None = None
+    ordered: bool = False
+    skip_after_s: Annotated[float, Field(ge=0, le=SKIP_AFTER_MAX_S)] = SKIP_AFTER_S
+    schedule_s: Schedule | None = None
+
+
+class NewEndpoint(Manner):
     """Body of POST /api/webhooks/endpoints."""
 
     url: Annotated[str, Line(2_048)]
@@ -44,7 +74,7 @@ class NewEndpoint(Body):
     filter: Filter = Field(default_factory=Filter)
 
 
-class EndpointChange(Body):
+class EndpointChange(Manner):
     """Body of PATCH /api/webhooks/endpoints/{id}: what is named changes."""
 
     url: Annotated[str, Line(2_048)] = Field(default="")
@@ -63,8 +93,9 @@ class Rotation(Body):
 def show_endpoint(row: dict[str, Any]) -> dict[str, Any]:
     """Show an endpoint; its secret is never part of it."""
     shown = {name: row[name] for name in SHOWN}
+    shown["body"], shown["headers"] = row["body_form"], orjson.loads(row["headers"])
     shown["paused"] = row["status"] == "paused"
-    shown["filter"] = {"sources": row["sources"], "activity_objects": row["activity_objects"], "expression": ""}
+    shown["filter"] = {name: row[name] for name in Filter.model_fields}
     return shown
 
 

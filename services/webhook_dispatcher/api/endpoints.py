@@ -1,9 +1,11 @@
 """Endpoints: who is told, about what, where."""
 
+from collections.abc import Callable, Set
 from dataclasses import replace
 from typing import Annotated, Any, cast
 from uuid import UUID
 
+import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
 from libs.access import Principal, may
@@ -16,17 +18,20 @@ from libs.service.http import DatabaseDep
 from libs.service.idempotency import once
 from services.webhook_dispatcher import resolver, signing
 from services.webhook_dispatcher.api.bodies import EndpointChange, NewEndpoint, check_limit, show_endpoint
+from services.webhook_dispatcher.domain import expressions
+from services.webhook_dispatcher.domain.headers import check_headers
 from services.webhook_dispatcher.domain.urls import read_url, refused
 from services.webhook_dispatcher.resolver import BlockedAddress
 from services.webhook_dispatcher.sealing import Sealer
 from services.webhook_dispatcher.settings import Settings
-from services.webhook_dispatcher.store import endpoints
+from services.webhook_dispatcher.store import endpoints, subscribers
 from services.webhook_dispatcher.store.endpoints import EndpointState
 
 router = APIRouter(prefix="/api/webhooks/endpoints")
 Reader = Annotated[Principal, Depends(may("webhooks.read"))]
 Writer = Annotated[Principal, Depends(may("webhooks.write"))]
-ENDPOINTS_MAX = 100
+NOTHING = EndpointState("", "", (), (), (), "active")
+PLAIN = ("url", "description", "rate_limit_per_s", "timeout_s", "ordered", "skip_after_s", "schedule_s")
 
 
 def settings_of(request: Request) -> Settings:
@@ -38,28 +43,35 @@ def settings_of(request: Request) -> Settings:
 async def make_endpoint(request: Request, principal: Writer, database: DatabaseDep, body: NewEndpoint) -> Response:
     """Make an endpoint; its secret is in this answer and in no other."""
     settings = settings_of(request)
-    await _check_url(body.url, settings)
-    state = EndpointState(
-        body.url, body.description, sorted(set(body.event_types)), body.filter.sources, body.filter.activity_objects,
-        "active",
-    )  # fmt: skip
-    secret, id_ = signing.generate_secret(), uuid7()
+    await check_url(body.url, settings)
+    state = _with(NOTHING, body, settings, set(NewEndpoint.model_fields))
     made: list[dict[str, Any]] = []
 
     async def write() -> Response:
-        if await endpoints.count_endpoints(tx, principal.business_id) >= ENDPOINTS_MAX:
-            raise Conflict(f"a business has at most {ENDPOINTS_MAX} endpoints; delete one first", "too_many_endpoints")
-        row = await endpoints.insert_endpoint(tx, principal.business_id, id_, state)
-        sealer = Sealer(settings.webhook_master_key.get_secret_value())
-        sealed = sealer.seal(signing.key_of(secret), principal.business_id, id_)
-        await endpoints.insert_secret(tx, principal.business_id, id_, (uuid7(), sealed))
-        await endpoints.insert_revision(tx, principal.business_id, (id_, 1), principal.key_id, state.document())
-        made.append(show_endpoint(row))
-        return versioned(made[0], 1, 201, id_)  # what is kept for a repeated request is without the secret
+        await endpoints.lock_number(tx, principal.business_id)
+        if await endpoints.count_endpoints(tx, principal.business_id) >= settings.webhook_endpoints_max:
+            message = f"a business has at most {settings.webhook_endpoints_max} endpoints; delete one first"
+            raise Conflict(message, "too_many_endpoints")
+        made.append(await insert_with_secret(tx, principal, settings, state))
+        shown = {name: value for name, value in made[0].items() if name != "secret"}
+        return versioned(shown, 1, 201, shown["id"])  # what is kept for a repeated request is without the secret
 
     async with database.transaction(principal) as tx:
         answer = await once(tx, principal, request, write)
-    return versioned({**made[0], "secret": secret}, 1, 201, id_) if made else answer
+    return versioned(made[0], 1, 201, made[0]["id"]) if made else answer
+
+
+async def insert_with_secret(
+    tx: Transaction, principal: Principal, settings: Settings, state: EndpointState, kind: str = "own"
+) -> dict[str, Any]:
+    """Insert an endpoint with a secret of its own; return it as it is shown, with the secret."""
+    id_, secret = uuid7(), signing.generate_secret()
+    row = await endpoints.insert_endpoint(tx, principal.business_id, id_, state, (kind, None))
+    sealer = Sealer(settings.webhook_master_key.get_secret_value())
+    sealed = sealer.seal(signing.key_of(secret), principal.business_id, id_)
+    await endpoints.insert_secret(tx, principal.business_id, id_, (uuid7(), sealed))
+    await endpoints.insert_revision(tx, principal.business_id, (id_, 1), principal.key_id, state.document())
+    return {**show_endpoint(row), "secret": secret}
 
 
 @router.get("")
@@ -77,12 +89,13 @@ async def list_endpoints(
 
 @router.get("/{id}")
 async def read_endpoint(id: UUID, principal: Reader, database: DatabaseDep) -> Response:  # noqa: A002
-    """Show one endpoint."""
+    """Show one endpoint, and how often its expression had no answer."""
     async with database.transaction(principal) as tx:
         row = await endpoints.find_endpoint(tx, principal.business_id, id)
+        failures = await subscribers.find_filter_failure(tx, principal.business_id, id)
     if row is None:
         raise missing(id)
-    return versioned(show_endpoint(row), row["version"])
+    return versioned(show_endpoint(row) | {"filter_failures": failures}, row["version"])
 
 
 @router.patch("/{id}")
@@ -90,44 +103,18 @@ async def change_endpoint(
     id: UUID, request: Request, principal: Writer, database: DatabaseDep, body: EndpointChange  # noqa: A002
 ) -> Response:  # fmt: skip
     """Change what the body names. The URL in force is always the current one, also for what is owed already."""
-    named = body.model_fields_set
+    named, settings = body.model_fields_set, settings_of(request)
     if "url" in named:
-        await _check_url(body.url, settings_of(request))
+        await check_url(body.url, settings)
+    wanted = _with(NOTHING, body, settings, named)  # judged before anything is locked
 
     def changed(state: EndpointState) -> EndpointState:
-        if "url" in named:
-            state = replace(state, url=body.url)
-        if "event_types" in named:
-            state = replace(state, event_types=sorted(set(body.event_types)))
-        if "description" in named:
-            state = replace(state, description=body.description)
-        if "filter" in named:
-            state = replace(state, sources=body.filter.sources, activity_objects=body.filter.activity_objects)
+        state = replace(state, **{name: getattr(wanted, name) for name in _changing(named)})
         if "paused" in named and state.status != "disabled":
             state = replace(state, status="paused" if body.paused else "active")
         return state
 
-    return await _change(id, request, principal, database, changed)
-
-
-@router.post("/{id}/enable")
-async def enable_endpoint(id: UUID, request: Request, principal: Writer, database: DatabaseDep) -> Response:  # noqa: A002
-    """Send again, beginning with what was owed while it was disabled or paused."""
-
-    def enabled(state: EndpointState) -> EndpointState:
-        return replace(state, status="active", disabled_reason=None)
-
-    return await _change(id, request, principal, database, enabled)
-
-
-@router.post("/{id}/disable")
-async def disable_endpoint(id: UUID, request: Request, principal: Writer, database: DatabaseDep) -> Response:  # noqa: A002
-    """Send nothing more and owe nothing new."""
-
-    def disabled(state: EndpointState) -> EndpointState:
-        return replace(state, status="disabled", disabled_reason="by_owner")
-
-    return await _change(id, request, principal, database, disabled)
+    return await change_state(request, principal, database, (id, changed), by_hand=True)
 
 
 @router.delete("/{id}", status_code=204)
@@ -135,7 +122,9 @@ async def delete_endpoint(id: UUID, request: Request, principal: Writer, databas
     """Delete an endpoint: nothing is sent to it from now on."""
 
     async def write() -> Response:
-        await locked_endpoint(tx, principal, id, request)
+        row = await locked_endpoint(tx, principal, id, request)
+        if row["kind"] == "object":
+            raise managed(row)
         await endpoints.delete_endpoint(tx, principal.business_id, id)
         return Response(status_code=204)
 
@@ -143,9 +132,19 @@ async def delete_endpoint(id: UUID, request: Request, principal: Writer, databas
         return await once(tx, principal, request, write)
 
 
-async def _change(id_: UUID, request: Request, principal: Principal, database: Database, change: Any) -> Response:
+Change = Callable[[EndpointState], EndpointState]
+
+
+async def change_state(
+    request: Request, principal: Principal, database: Database, wanted: tuple[UUID, Change], *, by_hand: bool = False
+) -> Response:
+    """Change an endpoint to another state and keep the revision. Raises NotFound, Stale, Conflict."""
+    id_, change = wanted
+
     async def write() -> Response:
         row = await locked_endpoint(tx, principal, id_, request)
+        if row["kind"] == "listener" or (by_hand and row["kind"] == "object"):
+            raise managed(row)
         state = change(EndpointState(**{name: row[name] for name in EndpointState.__slots__}))
         saved = await endpoints.update_endpoint(tx, principal.business_id, id_, state)
         revision = (id_, saved["version"])
@@ -174,7 +173,15 @@ def missing(id_: UUID) -> NotFound:
     return NotFound(f"there is no endpoint {id_}")
 
 
-async def _check_url(url: str, settings: Settings) -> None:
+def managed(row: dict[str, Any]) -> Conflict:
+    """Say that an endpoint is not changed by hand."""
+    if row["kind"] == "object":
+        where = f"activity object {row['activity_object_id']}: change its webhook_url or its submission_action"
+        return Conflict(f"this endpoint belongs to {where}", "managed")
+    return Conflict("this endpoint belongs to somebody who listens: it ends with that", "managed")
+
+
+async def check_url(url: str, settings: Settings) -> None:
     """Refuse what may never be sent to; a name that does not resolve just now is taken, each connect checks again."""
     rules = settings.address_rules()
     target = read_url(url, rules)
@@ -186,3 +193,30 @@ async def _check_url(url: str, settings: Settings) -> None:
         raise refused("address_refused", "leads to an address that is not allowed") from None
     except OSError:
         return
+
+
+def _changing(named: Set[str]) -> set[str]:
+    """Name the parts of a state that the fields of a body change."""
+    parts = {name for name in PLAIN if name in named}
+    if "filter" in named:
+        parts |= {"sources", "activity_objects", "record_objects", "expression"}
+    return parts | {
+        part for name, part in (("event_types",) * 2, ("headers",) * 2, ("body", "body_form")) if name in named
+    }
+
+
+def _with(
+    state: EndpointState, body: NewEndpoint | EndpointChange, settings: Settings, named: Set[str]
+) -> EndpointState:
+    """Put what a body says into a state. Raises Rejected naming each field that is not taken."""
+    if "headers" in named:
+        headers = check_headers(body.headers, settings.headers_allowed())
+        state = replace(state, headers=orjson.dumps(headers))
+    if "filter" in named:
+        if body.filter.expression:
+            expressions.check_expression(body.filter.expression)
+        state = replace(state, **body.filter.model_dump())
+    if "event_types" in named:
+        state = replace(state, event_types=sorted(set(body.event_types)))
+    plain = {name: getattr(body, name) for name in PLAIN if name in named}
+    return replace(state, body_form=body.body, **plain)

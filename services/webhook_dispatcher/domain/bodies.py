@@ -84,12 +84,35 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     append: Addition | None = None
 
 
+class ThinData(msgspec.Struct, frozen=True, kw_only=True):
+    """What a thin body says: which activity, which version, where to read it. No text, no person."""
+
+    activity_id: UUID
+    logged_activity_id: UUID
+    scheduled_activity_id: UUID | None
+    business_id: UUID
+    version: int
+    type: str
+    type_id: UUID
+    occurred_at: datetime | None
+    logged_at: datetime | None
+    url: str
+
+
 class WebhookBody(msgspec.Struct, frozen=True):
     """`{"type","timestamp","data"}` as Standard Webhooks has it; `timestamp` is when the version was recorded."""
 
     type: str
     timestamp: datetime
     data: Data
+
+
+class ThinBody(msgspec.Struct, frozen=True):
+    """As WebhookBody, for endpoints that ask for thin bodies."""
+
+    type: str
+    timestamp: datetime
+    data: ThinData
 
 
 _encode = msgspec.json.Encoder().encode
@@ -102,9 +125,35 @@ def body_of(event: ActivityEvent, event_type: str) -> bytes:
     return body if len(body) <= BODY_MAX_BYTES else _encode(_whole(event, event_type, truncated=True))
 
 
+def thin_body_of(event: ActivityEvent, event_type: str) -> bytes:
+    """Write the thin body of a webhook."""
+    a = event.activity
+    data = ThinData(
+        activity_id=a.activity_id,
+        logged_activity_id=a.activity_id,
+        scheduled_activity_id=None if a.completed_at is None else a.activity_id,
+        business_id=a.business_id,
+        version=a.version,
+        type=a.type,
+        type_id=a.type_id,
+        occurred_at=a.occurred_at,
+        logged_at=a.logged_at,
+        url=url_of(a.activity_id),
+    )
+    return _encode(ThinBody(event_type, a.recorded_at, data))
+
+
+def url_of(activity_id: UUID) -> str:
+    """Name the route that answers the full record."""
+    return f"/api/activities/logged/{activity_id}"
+
+
 def without_texts(body: bytes, erased_at: datetime) -> bytes:
     """Take texts, values and names out of a body about a version before `erased_at`; a later one stays as it is."""
-    whole = _decode(body)
+    try:
+        whole = _decode(body)
+    except msgspec.ValidationError:  # a thin body: it holds none of them
+        return body
     if whole.timestamp >= erased_at:
         return body
     data = whole.data
@@ -166,7 +215,7 @@ def _whole(event: ActivityEvent, event_type: str, *, truncated: bool) -> Webhook
         source=a.source,
         source_kind=a.source_kind,
         source_ref=a.source_ref,
-        url=f"/api/activities/logged/{a.activity_id}",
+        url=url_of(a.activity_id),
         links=[Link(link.object, link.record_id, link.external_ref, link.all) for link in a.links[:100]],
         appends_count=a.appends_count,
         truncated=truncated,

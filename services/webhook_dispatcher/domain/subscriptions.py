@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 from uuid import UUID
 
 from libs.contracts.activity import ActivityEvent
 from libs.errors import Rejected
+from services.webhook_dispatcher.domain import bodies, expressions
 
 EventType = Literal["activity.logged", "activity.completed", "activity.appended"]
+TYPES: tuple[str, ...] = get_args(EventType)
 GRACE = timedelta(seconds=5)
 """A version recorded this long before an endpoint was made is still told to it: clocks differ, requests overlap."""
 
@@ -27,6 +29,9 @@ class Subscriber:
     event_types: frozenset[str]
     sources: frozenset[str]
     activity_objects: frozenset[str]
+    record_objects: frozenset[str] = frozenset()
+    expression: str = ""
+    thin: bool = False
     url: str = ""
     secrets: tuple[bytes, ...] = ()
     active: bool = False
@@ -51,14 +56,39 @@ def types_of(event: ActivityEvent) -> tuple[EventType, ...]:
 
 
 def matches(subscriber: Subscriber, event: ActivityEvent, event_type: str) -> bool:
-    """Tell whether an endpoint is to hear of this version."""
+    """Tell whether an endpoint is to hear of this version, its expression apart."""
     activity = event.activity
     return (
         event_type in subscriber.event_types
         and activity.recorded_at >= subscriber.created_at - GRACE
         and (not subscriber.sources or activity.source in subscriber.sources)
         and (not subscriber.activity_objects or _is_of(activity.type, activity.type_id, subscriber.activity_objects))
+        and (not subscriber.record_objects or any(link.object in subscriber.record_objects for link in activity.links))
     )
+
+
+Failures = dict[tuple[UUID, UUID], tuple[int, str]]
+"""By (business, endpoint): how often an expression had no answer, and why the last time."""
+
+
+def who_hears(
+    subscribers: Sequence[Subscriber], event: ActivityEvent, event_type: str, failures: Failures
+) -> list[Subscriber]:
+    """List the endpoints that are to hear of this version. Expressions that have no answer for it go to `failures`."""
+    matching = [one for one in subscribers if matches(one, event, event_type)]
+    if not any(one.expression for one in matching):
+        return matching
+    seen = expressions.seen_of(bodies.body_of(event, event_type))
+    return [one for one in matching if not one.expression or _holds(one, seen, failures)]
+
+
+def _holds(subscriber: Subscriber, seen: expressions.Seen, failures: Failures) -> bool:
+    try:
+        return expressions.holds(subscriber.expression, seen)
+    except expressions.Failed as failed:
+        key = (subscriber.business_id, subscriber.endpoint_id)
+        failures[key] = (failures.get(key, (0, ""))[0] + 1, str(failed))
+        return False
 
 
 def _is_of(type_name: str, type_id: UUID, wanted: frozenset[str]) -> bool:

@@ -2,23 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
 
 from libs.database import Transaction
-from services.webhook_dispatcher.domain.subscriptions import Subscriber
 
 Row = dict[str, Any]
-COLUMNS = """business_id, id, version, url, description, event_types, sources, activity_objects, status,
-             disabled_reason, failing_since, created_at, updated_at"""
+COLUMNS = """business_id, id, version, kind, activity_object_id, url, description, event_types, sources,
+             activity_objects, record_objects, expression, body_form, headers, rate_limit_per_s, timeout_s, ordered,
+             skip_after_s, schedule_s, status, disabled_reason, failing_since, created_at, updated_at"""
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointState:
-    """What a caller decides about an endpoint."""
+    """What a caller decides about an endpoint; `headers` as JSON."""
 
     url: str
     description: str
@@ -27,22 +26,44 @@ class EndpointState:
     activity_objects: Sequence[str]
     status: str
     disabled_reason: str | None = None
+    record_objects: Sequence[str] = ()
+    expression: str = ""
+    body_form: str = "full"
+    headers: bytes = b"{}"
+    rate_limit_per_s: float | None = None
+    timeout_s: float | None = None
+    ordered: bool = False
+    skip_after_s: float = 3_600.0
+    schedule_s: Sequence[float] | None = None
 
     def document(self) -> bytes:
         """Write it as a revision keeps it."""
-        return orjson.dumps({name: getattr(self, name) for name in self.__slots__})
+        named = {name: getattr(self, name) for name in self.__slots__}
+        return orjson.dumps(named | {"headers": orjson.Fragment(self.headers)})
+
+    def values(self) -> list[Any]:
+        """List its values in the order of STATE."""
+        return [getattr(self, name) for name in STATE]
 
 
-async def insert_endpoint(tx: Transaction, business_id: UUID, id_: UUID, state: EndpointState) -> Row:
+STATE: tuple[str, ...] = tuple(EndpointState.__slots__)
+_PLACES = [f"${place}" for place in range(3, 3 + len(STATE))]
+
+
+Origin = tuple[str, UUID | None]
+"""Its kind, and the activity object whose endpoint it is."""
+
+
+async def insert_endpoint(
+    tx: Transaction, business_id: UUID, id_: UUID, state: EndpointState, origin: Origin = ("own", None)
+) -> Row:
     """Insert an endpoint at version 1."""
     row = await tx.find(
         f"""
-        insert into endpoint (business_id, id, version, url, description, event_types, sources, activity_objects,
-                              status, disabled_reason)
-        values ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9) returning {COLUMNS}
+        insert into endpoint (business_id, id, version, {", ".join(STATE)}, kind, activity_object_id)
+        values ($1, $2, 1, {", ".join(_PLACES)}, ${3 + len(STATE)}, ${4 + len(STATE)}) returning {COLUMNS}
         """,  # noqa: S608
-        business_id, id_, state.url, state.description, state.event_types, state.sources, state.activity_objects,
-        state.status, state.disabled_reason,
+        business_id, id_, *state.values(), *origin,
     )  # fmt: skip
     assert row is not None
     return dict(row)
@@ -50,15 +71,15 @@ async def insert_endpoint(tx: Transaction, business_id: UUID, id_: UUID, state: 
 
 async def update_endpoint(tx: Transaction, business_id: UUID, id_: UUID, state: EndpointState) -> Row:
     """Save a new version of an endpoint that the caller has locked."""
+    changes = ", ".join(f"{name} = {place}" for name, place in zip(STATE, _PLACES, strict=True))
+    status = _PLACES[STATE.index("status")]
     row = await tx.find(
         f"""
-        update endpoint set version = version + 1, updated_at = now(), url = $3, description = $4, event_types = $5,
-               sources = $6, activity_objects = $7, status = $8, disabled_reason = $9,
-               failing_since = case when status <> $8 then null else failing_since end
+        update endpoint set version = version + 1, updated_at = now(), {changes},
+               failing_since = case when status <> {status} then null else failing_since end
          where business_id = $1 and id = $2 returning {COLUMNS}
         """,  # noqa: S608
-        business_id, id_, state.url, state.description, state.event_types, state.sources, state.activity_objects,
-        state.status, state.disabled_reason,
+        business_id, id_, *state.values(),
     )  # fmt: skip
     assert row is not None
     return dict(row)
@@ -109,10 +130,17 @@ async def list_endpoints(tx: Transaction, business_id: UUID, after: UUID | None,
 
 
 async def count_endpoints(tx: Transaction, business_id: UUID) -> int:
-    """Count a business's endpoints that are not deleted."""
+    """Count the endpoints that a business made itself and that are not deleted."""
     return int(
-        await tx.value("select count(*) from endpoint where business_id = $1 and deleted_at is null", business_id)
+        await tx.value(
+            "select count(*) from endpoint where business_id = $1 and kind = 'own' and deleted_at is null", business_id
+        )
     )
+
+
+async def lock_number(tx: Transaction, business_id: UUID) -> None:
+    """Let only one transaction at a time add an endpoint to a business."""
+    await tx.execute("select pg_advisory_xact_lock(hashtextextended($1::text, 4713))", f"endpoints {business_id}")
 
 
 async def insert_secret(tx: Transaction, business_id: UUID, endpoint_id: UUID, secret: tuple[UUID, bytes]) -> None:
@@ -166,44 +194,3 @@ async def resume_parked(tx: Transaction, business_id: UUID, endpoint_id: UUID) -
             where business_id = $1 and endpoint_id = $2 and status = 'parked'""",
         business_id, endpoint_id,
     )  # fmt: skip
-
-
-async def lock_paused(tx: Transaction, business_ids: Sequence[UUID], ids: Sequence[UUID]) -> set[UUID]:
-    """Say which of these endpoints are paused; none of them is resumed before this transaction ends."""
-    rows = await tx.fetch(
-        """select id from endpoint where business_id = any($1) and id = any($2) and status = 'paused'
-            order by business_id, id for share""",
-        business_ids, ids,
-    )  # fmt: skip
-    return {row[0] for row in rows}
-
-
-async def list_subscribers(
-    tx: Transaction, business_ids: Sequence[UUID]
-) -> tuple[list[Subscriber], datetime | None, bool]:
-    """List the endpoints of some businesses that are to be told, the database's time, and whether lately any activity
-    was erased.
-
-    The time is None when today's partitions are missing: nothing can be kept then.
-    """
-    rows = await tx.fetch(
-        """
-        select business_id, id, created_at, event_types, sources, activity_objects, url, status,
-               array(select s.sealed from endpoint_secret s
-                      where s.business_id = e.business_id and s.endpoint_id = e.id
-                        and (s.expires_at is null or s.expires_at > now()) order by s.id desc) as secrets,
-               case when to_regclass('event_' || to_char(current_date, 'YYYYMMDD')) is not null then now() end as now,
-               exists (select from erased_activity) as any_erased
-          from endpoint e where business_id = any($1) and status <> 'disabled' and deleted_at is null
-        """,
-        business_ids,
-    )
-    subscribers = [
-        Subscriber(
-            row["business_id"], row["id"], row["created_at"],
-            frozenset(row["event_types"]), frozenset(row["sources"]), frozenset(row["activity_objects"]),
-            row["url"], tuple(row["secrets"]), row["status"] == "active",
-        )
-        for row in rows
-    ]  # fmt: skip
-    return subscribers, rows[0]["now"] if rows else None, bool(rows) and rows[0]["any_erased"]

@@ -1,0 +1,77 @@
+"""Who is told, as the handler of events needs it: endpoints with their filters and secrets, expressions that failed."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from libs.database import Transaction
+from services.webhook_dispatcher.domain.subscriptions import Subscriber
+
+
+async def lock_paused(tx: Transaction, business_ids: Sequence[UUID], ids: Sequence[UUID]) -> set[UUID]:
+    """Say which of these endpoints are paused; none of them is resumed before this transaction ends."""
+    rows = await tx.fetch(
+        """select id from endpoint where business_id = any($1) and id = any($2) and status = 'paused'
+            order by business_id, id for share""",
+        business_ids, ids,
+    )  # fmt: skip
+    return {row[0] for row in rows}
+
+
+async def list_subscribers(
+    tx: Transaction, business_ids: Sequence[UUID]
+) -> tuple[list[Subscriber], datetime | None, bool]:
+    """List the endpoints of some businesses that are to be told, the database's time, and whether lately any activity
+    was erased.
+
+    The time is None when today's partitions are missing: nothing can be kept then.
+    """
+    rows = await tx.fetch(
+        """
+        select business_id, id, created_at, event_types, sources, activity_objects, record_objects, expression,
+               body_form, url, status,
+               array(select s.sealed from endpoint_secret s
+                      where s.business_id = e.business_id and s.endpoint_id = e.id
+                        and (s.expires_at is null or s.expires_at > now()) order by s.id desc) as secrets,
+               case when to_regclass('event_' || to_char(current_date, 'YYYYMMDD')) is not null then now() end as now,
+               exists (select from erased_activity) as any_erased
+          from endpoint e where business_id = any($1) and status <> 'disabled' and deleted_at is null
+        """,
+        business_ids,
+    )
+    subscribers = [
+        Subscriber(
+            row["business_id"], row["id"], row["created_at"],
+            frozenset(row["event_types"]), frozenset(row["sources"]), frozenset(row["activity_objects"]),
+            frozenset(row["record_objects"]), row["expression"], row["body_form"] == "thin", row["url"],
+            tuple(row["secrets"]), row["status"] == "active",
+        )
+        for row in rows
+    ]  # fmt: skip
+    return subscribers, rows[0]["now"] if rows else None, bool(rows) and rows[0]["any_erased"]
+
+
+async def note_filter_failures(tx: Transaction, failures: Mapping[tuple[UUID, UUID], tuple[int, str]]) -> None:
+    """Count expressions that had no answer, by (business, endpoint): how often now, and why the last time."""
+    keys = sorted(failures, key=lambda key: (key[0].int, key[1].int))
+    await tx.execute(
+        """
+        insert into filter_failure (business_id, endpoint_id, failures, last_error, last_at)
+        select *, now() from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[])
+        on conflict (business_id, endpoint_id) do update
+        set failures = filter_failure.failures + excluded.failures, last_error = excluded.last_error, last_at = now()
+        """,
+        [key[0] for key in keys], [key[1] for key in keys],
+        [failures[key][0] for key in keys], [failures[key][1] for key in keys],
+    )  # fmt: skip
+
+
+async def find_filter_failure(tx: Transaction, business_id: UUID, endpoint_id: UUID) -> dict[str, Any]:
+    """Find how often an endpoint's expression had no answer, and why the last time."""
+    row = await tx.find(
+        """select failures as count, last_error, last_at from filter_failure
+            where business_id = $1 and endpoint_id = $2""",
+        business_id, endpoint_id,
+    )  # fmt: skip
+    return {"count": 0, "last_error": None, "last_at": None} if row is None else dict(row)
