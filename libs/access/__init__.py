@@ -2,7 +2,7 @@
 
 from libs.access.access import Access
 from libs.access.permissions import may, operator_only, require
-from libs.access.principal import Principal
+from libs.access.principal import Principal, Standing
 from libs.access.scopes import DEFAULT_SCOPES, SCOPES
 
-__all__ = ["DEFAULT_SCOPES", "SCOPES", "Access", "Principal", "may", "operator_only", "require"]
+__all__ = ["DEFAULT_SCOPES", "SCOPES", "Access", "Principal", "Standing", "may", "operator_only", "require"]

@@ -10,7 +10,7 @@ from libs.access import copy, store
 from libs.access.credentials import Credentials, read_credentials
 from libs.access.keys import hash_of, matches, parse_key
 from libs.access.lookup import Lookup, Place
-from libs.access.principal import Principal
+from libs.access.principal import Principal, Standing
 from libs.access.rates import Rates
 from libs.access.scopes import ACT_AS
 from libs.access.store import KeyRow
@@ -45,7 +45,7 @@ class Access:
         self._stale_max_s = stale_max_s
         self._fresh_at = time.monotonic()
         self._keys: Lookup[KeyRow] = Lookup(self._load_keys, reference_wait_max_ms)
-        self._members: Lookup[bool] = Lookup(self._load_members, reference_wait_max_ms)
+        self._members: Lookup[Standing] = Lookup(self._load_members, reference_wait_max_ms)
 
     async def authenticate(self, headers: Iterable[tuple[bytes, bytes]], *, named: bool = False) -> Principal:
         """Recognise the caller from a request's raw ASGI headers.
@@ -130,26 +130,31 @@ class Access:
             )
 
     async def _principal_of(self, key: KeyRow, credentials: Credentials) -> Principal:
-        user_id = key.member_id
-        if credentials.user_id is not None and credentials.user_id != key.member_id:
-            if ACT_AS not in key.scopes:
-                raise _forbidden("X-USER-ID", "acting for another member needs the scope act_as")
-            if not await self._members.find((key.business_id, credentials.user_id), bool):
-                raise _forbidden("X-USER-ID", f"{credentials.user_id} is not a member of this business")
-            user_id = credentials.user_id
-        return Principal(key.business_id, key.id, key.kind, user_id, key.scopes, key.zone)
+        user_id = credentials.user_id or key.member_id
+        if user_id != key.member_id and ACT_AS not in key.scopes:
+            raise _forbidden("X-USER-ID", "acting for another member needs the scope act_as")
+        standing = None
+        if user_id is not None:
+            standing = await self._members.find((key.business_id, user_id), _is_there)
+            if standing is None:
+                raise _forbidden("X-USER-ID", f"{user_id} is not a member of this business")
+        return Principal(key.business_id, key.id, key.kind, user_id, key.scopes, key.zone, standing)
 
     async def _load_keys(self, places: set[Place]) -> dict[Place, KeyRow]:
         async with self._database.key_lookup() as tx:
             return await store.list_keys(tx, places)
 
-    async def _load_members(self, places: set[Place]) -> dict[Place, bool]:
+    async def _load_members(self, places: set[Place]) -> dict[Place, Standing]:
         async with self._database.key_lookup() as tx:
-            return await store.list_live_members(tx, places)
+            return await store.list_standings(tx, places)
 
 
 def _is_key(presented: str, key: KeyRow) -> bool:
     return matches(key.hash, presented)
+
+
+def _is_there(_: Standing) -> bool:
+    return True
 
 
 def _refuse_ended(key: KeyRow) -> None:

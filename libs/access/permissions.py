@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from libs.access.access import Access
 from libs.access.credentials import read_credentials
+from libs.access.levels import ACTIVITY_PERMISSIONS, ADMIN_DIRECTORY, ADMIN_WEBHOOKS
 from libs.access.principal import Principal
 from libs.access.scopes import SCOPES
 from libs.errors import Forbidden, Problem
@@ -17,16 +18,28 @@ from libs.errors import Forbidden, Problem
 OPERATOR = "operator"
 """The declaration of routes that no key of a business opens."""
 
+DEMANDED: dict[str, tuple[str, ...]] = {
+    "directory.write": (ADMIN_DIRECTORY,),
+    "webhooks.read": (ADMIN_WEBHOOKS,),
+    "webhooks.write": (ADMIN_WEBHOOKS,),
+    "ingest.write": tuple(name for name in ACTIVITY_PERMISSIONS if not name.endswith(".view")),
+}
+"""What a scope takes besides where a member calls: each of these permissions for `all`.
 
-def may(scope: str, *, named: bool = False) -> Callable[[Request], Awaitable[Principal]]:
+Reports of an upstream system may be about anybody's activities, deliveries show anybody's.
+"""
+
+
+def may(scope: str, *, named: bool = False, permission: str | None = None) -> Callable[[Request], Awaitable[Principal]]:
     """Make the dependency that lets callers with `scope` through; its attribute `scope` is the declaration.
 
-    With `named`, X-BUSINESS-ID and X-USER-ID are required.
+    With `named`, X-BUSINESS-ID and X-USER-ID are required. A member also needs `permission` for `all`, if it is given.
 
     Raises Malformed, Unauthenticated, Forbidden, TooMany, Unavailable.
     """
     if scope not in SCOPES:
         raise ValueError(f"scope {scope!r} is not one of {', '.join(SCOPES)}")
+    demanded = DEMANDED.get(scope, ()) + ((permission,) if permission is not None else ())
 
     async def principal_with_scope(request: Request) -> Principal:
         access = cast(Access, request.app.state.access)
@@ -36,6 +49,8 @@ def may(scope: str, *, named: bool = False) -> Callable[[Request], Awaitable[Pri
         if left.wait_s:
             raise access.rates.refusal(left)
         require(principal, scope)
+        for name in demanded:
+            _require_permission(principal, name)
         return principal
 
     principal_with_scope.scope = scope  # type: ignore[attr-defined]
@@ -62,3 +77,9 @@ def require(principal: Principal, scope: str) -> None:
     if scope not in principal.scopes:
         message = f"this key does not have the scope {scope}"
         raise Forbidden(message, [Problem("scopes", "missing_scope", message)], code="missing_scope")
+
+
+def _require_permission(principal: Principal, permission: str) -> None:
+    if principal.standing is not None and principal.standing.level(permission) != "all":
+        message = f"member {principal.user_id} has no role that allows {permission} for all"
+        raise Forbidden(message, [Problem("permissions", "not_permitted", message)], code="not_permitted")

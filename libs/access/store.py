@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import orjson
 from asyncpg import Record
 
+from libs.access.levels import PERMISSIONS, join_levels
+from libs.access.principal import Standing
 from libs.contracts.directory import KeyKind
 from libs.database import Transaction
 
@@ -45,18 +48,27 @@ async def list_keys(tx: Transaction, places: Collection[tuple[UUID, UUID]]) -> d
     return {(row[0], row[1]): _key_of(row) for row in rows}
 
 
-async def list_live_members(tx: Transaction, places: Collection[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], bool]:
-    """Look up members by (business, id): whether each that is known is live."""
+async def list_standings(tx: Transaction, places: Collection[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], Standing]:
+    """Look up live members by (business, id): what their roles allow them together.
+
+    A role that is not known here yet allows nothing; it keeps those that say nothing from meaning the default.
+    """
     rows = await tx.fetch(
         """
-        select m.business_id, m.id, m.deleted_at is null as live
+        select m.business_id, m.id, m.role_ids, held.role_ids, held.permissions, held.known
         from unnest($1::uuid[], $2::uuid[]) as wanted (business_id, id)
-        join member m on m.business_id = wanted.business_id and m.id = wanted.id
+        join member m on m.business_id = wanted.business_id and m.id = wanted.id and m.deleted_at is null
+        cross join lateral (
+            select coalesce(array_agg(r.id) filter (where r.deleted_at is null), '{}') as role_ids,
+                   coalesce(jsonb_agg(r.permissions) filter (where r.deleted_at is null), '[]') as permissions,
+                   count(*) as known
+            from role r where r.business_id = m.business_id and r.id = any(m.role_ids)
+        ) as held
         """,
         [business_id for business_id, _ in places],
         [member_id for _, member_id in places],
     )
-    return {(row[0], row[1]): row[2] for row in rows}
+    return {(row[0], row[1]): _standing_of(row) for row in rows}
 
 
 async def find_copy_age(tx: Transaction) -> float | None:
@@ -72,6 +84,13 @@ async def save_copy_age(tx: Transaction, age_s: float) -> None:
         on conflict (one) do update set fresh_at = greatest(access_copy.fresh_at, excluded.fresh_at)""",
         age_s,
     )
+
+
+def _standing_of(row: Record) -> Standing:
+    roles = orjson.loads(row["permissions"])
+    if row["known"] < len(set(row[2])):
+        roles.append(dict.fromkeys(PERMISSIONS, "none"))
+    return Standing(frozenset(row[3]), join_levels(roles))
 
 
 def _key_of(row: Record) -> KeyRow:

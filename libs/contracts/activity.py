@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from libs.contracts.event import Event, Instant, Shape
+from libs.contracts.ids import record_id_of
 
 AppendKind = Literal["note", "attachment", "correction", "retraction"]
 State = Literal["scheduled", "overdue", "completed", "logged", "cancelled", "deleted"]
@@ -137,6 +138,23 @@ def newest_of(events: Sequence[ActivityEvent]) -> dict[tuple[UUID, UUID], Activi
         if held is None or held.version < activity.version:
             newest[key] = activity
     return newest
+
+
+def own_of(activity: Activity) -> list[UUID]:
+    """Name the members whose own an activity is: who made, logged or did it."""
+    people = (activity.created_by, activity.logged_by, activity.actor)
+    return list(dict.fromkeys(each.member_id for each in people if each is not None and each.member_id is not None))
+
+
+def linked_of(activity: Activity) -> list[UUID]:
+    """Name the records that an activity is about, also those that are known by their external ref alone."""
+    found = [
+        record_id_of(activity.business_id, link.object, link.external_ref)
+        if link.record_id is None and link.external_ref is not None
+        else link.record_id
+        for link in activity.links
+    ]
+    return list(dict.fromkeys(record_id for record_id in found if record_id is not None))
 
 
 class Times(Shape):

@@ -79,7 +79,12 @@ class RecordObject(Event):
 
 
 class Record(Event):
-    """A record of an object. `name` is what people see; after an erasure (`erased_at`) nothing of it is left."""
+    """A record of an object. `name` is what people see; after an erasure (`erased_at`) nothing of it is left.
+
+    `visible_role_ids`: only members with one of these roles see it; none: everyone. `account_id`: whose it is.
+    `merged_into`: the record that stands for it since two were found to be one. `converted_to`: the contact that a
+    lead became.
+    """
 
     business_id: UUID
     id: UUID
@@ -94,3 +99,8 @@ class Record(Event):
     updated_at: Instant
     deleted_at: Instant | None = None
     erased_at: Instant | None = None
+    archived_at: Instant | None = None
+    visible_role_ids: list[UUID] = Field(default_factory=list)
+    account_id: UUID | None = None
+    merged_into: UUID | None = None
+    converted_to: UUID | None = None

@@ -19,7 +19,8 @@ NOT_BY_BUSINESS = {
 }
 KEYS_READ = {
     "business": {"business_id", "zone", "deleted_at"},
-    "member": {"business_id", "id", "deleted_at"},
+    "member": {"business_id", "id", "deleted_at", "role_ids"},
+    "role": {"business_id", "id", "deleted_at", "permissions"},
     "api_key": {"business_id", "id", "kind", "hash", "scopes", "member_id", "expires_at", "revoked_at"},
 }
 CONSTRAINED = {"state": "logged", "outcome": "applied", "status": "active", "event_type": "activity.logged"}

@@ -12,6 +12,7 @@ import httpx
 
 from libs.access import keys
 from libs.access.copy import save_api_keys, save_businesses, save_members, save_roles
+from libs.access.levels import EVERYTHING
 from libs.contracts.directory import ApiKey, Business, Member, Role
 from libs.contracts.ids import uuid7
 from libs.database import Database
@@ -79,7 +80,7 @@ async def settle(database: Database, zone: str = "Europe/Berlin") -> Tenant:
             [
                 Role(
                     business_id=tenant.business_id, id=role_id, version=1, name="all", created_at=now,
-                    member_ids=[tenant.user_id], permissions=dict.fromkeys(ALL_SCOPES, "all"),
+                    member_ids=[tenant.user_id], permissions=EVERYTHING,
                 )
             ],
         )  # fmt: skip

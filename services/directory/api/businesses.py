@@ -11,6 +11,7 @@ from pydantic import AfterValidator, SecretStr
 
 from libs.access import SCOPES, operator_only
 from libs.access.keys import NO_BUSINESS, Key, generate_key
+from libs.access.levels import EVERYTHING
 from libs.contracts.ids import preset_id_of, uuid5, uuid7
 from libs.database import Transaction
 from libs.messaging.outbox import append
@@ -80,7 +81,7 @@ async def _insert_everything(tx: Transaction, business_id: UUID, body: BusinessB
     user_id, role_id = uuid7(), uuid7()
     business = await businesses.insert_business(tx, business_id, body.name, body.zone, at)
     first = {"business_id": business_id, "created_at": at}
-    permissions = orjson.dumps(dict.fromkeys(rules.PERMISSIONS, "all"))
+    permissions = orjson.dumps(EVERYTHING)
     role = await members.insert_role(
         tx, first | {"id": role_id, "name": "Administrators", "member_ids": [user_id], "permissions": permissions}
     )

@@ -1,6 +1,6 @@
 """Roles: groups of members with permissions."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
@@ -8,10 +8,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from libs.access import Principal, may
+from libs.access.levels import PERMISSIONS, check_permissions, complete
 from libs.contracts.ids import uuid7
+from libs.database import Transaction
 from libs.errors import Rejected
 from libs.messaging.outbox import append
-from libs.service.answers import versioned
+from libs.service.answers import if_match, versioned
 from libs.service.body import Body, Line
 from libs.service.clock import now
 from libs.service.http import DatabaseDep
@@ -27,15 +29,27 @@ Reader = Annotated[Principal, Depends(may("directory.read"))]
 Writer = Annotated[Principal, Depends(may("directory.write"))]
 
 MEMBERS_MAX = 1_000
-PERMISSIONS_MAX = 200
+PERMISSIONS_MAX = 2 * len(PERMISSIONS)
+
+Name = Annotated[str, Line(200)]
+MemberIds = Annotated[list[UUID], Field(max_length=MEMBERS_MAX)]
+Permissions = Annotated[dict[Annotated[str, Line(100)], Annotated[str, Line(100)]], Field(max_length=PERMISSIONS_MAX)]
 
 
 class RoleBody(Body):
-    """A new role; a permission is for one's own (`my`), for all, or for none."""
+    """A role, for PUT as well; a permission is `my` (for one's own), `all` or `none`. None at all: says nothing."""
 
-    name: Annotated[str, Line(200)]
-    member_ids: list[UUID] = Field(default_factory=list, max_length=MEMBERS_MAX)
-    permissions: dict[Annotated[str, Line(100)], Literal["my", "all", "none"]] = Field(
+    name: Name
+    member_ids: MemberIds = Field(default_factory=list)
+    permissions: Permissions = Field(default_factory=dict)
+
+
+class RolePatch(Body):
+    """What is to change about a role; a permission that is not named stays, one that is null is `none`."""
+
+    name: Name = ""
+    member_ids: MemberIds = Field(default_factory=list)
+    permissions: dict[Annotated[str, Line(100)], Annotated[str, Line(100)] | None] = Field(
         default_factory=dict, max_length=PERMISSIONS_MAX
     )
 
@@ -44,20 +58,18 @@ class RoleBody(Body):
 async def create_role(body: RoleBody, principal: Writer, request: Request, database: DatabaseDep) -> Response:
     """Add a role and give it to members."""
     business_id = principal.business_id
+    permissions = _permissions(body.permissions)
     async with database.transaction(principal) as tx:
 
         async def write() -> Response:
             member_ids = list(dict.fromkeys(body.member_ids))
-            known = {row["id"] for row in await members.lock_members(tx, business_id, member_ids)}
-            problems = rules.unknown_references("member_ids", member_ids, known)
-            if problems:
-                raise Rejected("unknown members", problems)
+            await _lock_members(tx, business_id, member_ids)
             new = {
                 "business_id": business_id,
                 "id": uuid7(),
                 "name": body.name,
                 "member_ids": member_ids,
-                "permissions": orjson.dumps(body.permissions),
+                "permissions": permissions,
                 "created_at": now(),
             }
             role = await members.insert_role(tx, new)
@@ -65,7 +77,9 @@ async def create_role(body: RoleBody, principal: Writer, request: Request, datab
             await append(tx, [*events_of("directory.role", [role]), *events_of("directory.member", changed)])
             return versioned(shown(role), 1, 201, role["id"])
 
-        return await once(tx, principal, request, write)
+        answer = await once(tx, principal, request, write)
+    request.app.state.access.invalidate()
+    return answer
 
 
 @router.get("")
@@ -83,3 +97,88 @@ async def show_role(role_id: UUID, principal: Reader, database: DatabaseDep) -> 
     async with database.transaction(principal) as tx:
         role = must_exist(await members.find_role(tx, principal.business_id, role_id), "role", role_id)
     return versioned(shown(role), role["version"])
+
+
+@router.put("/{role_id}")
+async def replace_role(
+    role_id: UUID, body: RoleBody, principal: Writer, request: Request, database: DatabaseDep
+) -> Response:
+    """Replace a role: its name, who has it, and what it allows."""
+    changes = body.model_dump() | {"permissions": _permissions(body.permissions)}
+    return await _change(principal, request, database, role_id, changes)
+
+
+@router.patch("/{role_id}")
+async def change_role(
+    role_id: UUID, body: RolePatch, principal: Writer, request: Request, database: DatabaseDep
+) -> Response:
+    """Change what the body names."""
+    return await _change(principal, request, database, role_id, body.model_dump(exclude_unset=True))
+
+
+@router.delete("/{role_id}", status_code=204)
+async def delete_role(role_id: UUID, principal: Writer, request: Request, database: DatabaseDep) -> Response:
+    """Delete a role: its members lose what it allowed; what was assigned to it stays assigned."""
+    await _change(principal, request, database, role_id, {"member_ids": [], "deleted_at": now()})
+    return Response(status_code=204)
+
+
+async def _change(
+    principal: Principal, request: Request, database: DatabaseDep, role_id: UUID, changes: dict[str, Any]
+) -> Response:
+    async with database.transaction(principal) as tx:
+
+        async def write() -> Response:
+            # members are locked before roles: those that the role has, and those that it gets
+            held = must_exist(await members.find_role(tx, principal.business_id, role_id), "role", role_id)
+            wanted = list(dict.fromkeys(changes["member_ids"] if "member_ids" in changes else held["member_ids"]))
+            await _lock_members(tx, principal.business_id, wanted, also=held["member_ids"])
+            before = must_exist(await members.lock_role(tx, principal.business_id, role_id), "role", role_id)
+            rules.check_version(before["version"], if_match(request))
+            after = before | changes | {"member_ids": wanted}
+            if isinstance(changes.get("permissions"), dict):
+                after["permissions"] = _patched(orjson.loads(before["permissions"]), changes["permissions"])
+            if _same(before, after):
+                return versioned(shown(before), before["version"], wrote=role_id)
+            role = await members.save_role(tx, after)
+            changed = await _give_and_take(tx, before, wanted)
+            await append(tx, [*events_of("directory.role", [role]), *events_of("directory.member", changed)])
+            return versioned(shown(role), role["version"], wrote=role_id)
+
+        answer = await once(tx, principal, request, write)
+    request.app.state.access.invalidate()
+    return answer
+
+
+async def _give_and_take(tx: Transaction, before: dict[str, Any], wanted: list[UUID]) -> list[dict[str, Any]]:
+    business_id, role_id, had = before["business_id"], before["id"], before["member_ids"]
+    given = [member_id for member_id in wanted if member_id not in had]
+    taken = [member_id for member_id in had if member_id not in wanted]
+    changed = await members.add_role_to_members(tx, business_id, given, role_id)
+    return changed + await members.take_role_from_members(tx, business_id, taken, role_id)
+
+
+async def _lock_members(
+    tx: Transaction, business_id: UUID, member_ids: list[UUID], also: list[UUID] | None = None
+) -> None:
+    known = {row["id"] for row in await members.lock_members(tx, business_id, {*member_ids, *(also or [])})}
+    problems = rules.unknown_references("member_ids", member_ids, known)
+    if problems:
+        raise Rejected("unknown members", problems)
+
+
+def _patched(stored: dict[str, Any], changes: dict[str, str | None]) -> bytes:
+    return _permissions(stored | {name: level or "none" for name, level in changes.items()})
+
+
+def _permissions(given: dict[str, Any]) -> bytes:
+    """Check permissions and write all of them down. Raises Rejected."""
+    problems = list(check_permissions(given))
+    if problems:
+        raise Rejected("the permissions are not valid", problems)
+    return orjson.dumps(complete(given))
+
+
+def _same(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    plain = {**before, "permissions": orjson.loads(before["permissions"])}
+    return plain == {**after, "permissions": orjson.loads(after["permissions"])}

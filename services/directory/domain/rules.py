@@ -24,11 +24,6 @@ OVERLAP_DEFAULT_S = 24 * 3600
 OVERLAP_MAX_S = 7 * 24 * 3600
 """For how long a rotated key still opens what it did."""
 
-PERMISSIONS: tuple[str, ...] = tuple(
-    f"{life}.{act}" for life in ("scheduled", "logged") for act in ("view", "log", "create", "edit", "delete")
-)
-"""What roles can allow; each is `my`, `all` or `none`."""
-
 
 @dataclass(frozen=True, slots=True)
 class Preset:

@@ -187,6 +187,41 @@ async def find_role(tx: Transaction, business_id: UUID, role_id: UUID) -> Row | 
     return dict(row) if row else None
 
 
+async def lock_role(tx: Transaction, business_id: UUID, role_id: UUID) -> Row | None:
+    """Lock a live role; whoever changes its members holds them locked before."""
+    row = await tx.find(
+        "select * from role where business_id = $1 and id = $2 and deleted_at is null for update", business_id, role_id
+    )
+    return dict(row) if row else None
+
+
+async def save_role(tx: Transaction, role: Row) -> Row:
+    """Save a locked role as its next version; `permissions` is JSON."""
+    rows = await tx.fetch(
+        """
+        update role
+        set version = version + 1, name = $3, member_ids = $4::uuid[], permissions = $5, deleted_at = $6
+        where business_id = $1 and id = $2 returning *
+        """,
+        role["business_id"], role["id"], role["name"], role["member_ids"], role["permissions"], role["deleted_at"],
+    )  # fmt: skip
+    return dict(rows[0])
+
+
+async def take_role_from_members(
+    tx: Transaction, business_id: UUID, member_ids: Collection[UUID], role_id: UUID
+) -> list[Row]:
+    """Take a role from locked members and return their next versions."""
+    rows = await tx.fetch(
+        """
+        update member set version = version + 1, role_ids = array_remove(role_ids, $3)
+        where business_id = $1 and id = any($2::uuid[]) and deleted_at is null returning *
+        """,
+        business_id, list(member_ids), role_id,
+    )  # fmt: skip
+    return [dict(row) for row in rows]
+
+
 async def list_roles(tx: Transaction, business_id: UUID, after: tuple[datetime, UUID], limit: int) -> list[Row]:
     """List live roles, newest first."""
     rows = await tx.fetch(

@@ -14,6 +14,7 @@ from libs.contracts import activity as contract
 from libs.contracts.activity import state_of
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.ids import preset_id_of
+from services.lifecycle.domain.rights import Rights
 from services.lifecycle.store.activities import decode
 
 ASIDE = ("version", "recorded_at", "appends")
@@ -33,8 +34,13 @@ def shown_object(kind: ActivityObject) -> dict[str, Any]:
     }
 
 
-def shown_scheduled(activity: contract.Activity, kind: ActivityObject | None, now: datetime) -> dict[str, Any]:
-    """Show an activity in its scheduled life; `logged_activity_id` is its own id once it is logged."""
+def shown_scheduled(
+    activity: contract.Activity, kind: ActivityObject | None, now: datetime, rights: Rights
+) -> dict[str, Any]:
+    """Show an activity in its scheduled life to the holder of `rights`.
+
+    `logged_activity_id` is its own id once it is logged.
+    """
     assignee = activity.assignee
     employee = role = None
     if assignee is not None and assignee.role_id is not None:
@@ -62,7 +68,11 @@ def shown_scheduled(activity: contract.Activity, kind: ActivityObject | None, no
         "logged_activity_id": activity.activity_id if activity.logged_at is not None else None,
         "created": activity.created_at,
         "created_by": _plain(activity.created_by),
-        "access": {"view": True, "edit": activity.logged_at is None, "remove": activity.logged_at is None},
+        "access": {
+            "view": True,
+            "edit": activity.logged_at is None and rights.may("edit", activity),
+            "remove": activity.logged_at is None and rights.may("delete", activity),
+        },
     }
 
 

@@ -11,15 +11,20 @@ from uuid import UUID
 from fastapi import Depends, Request, Response
 
 from libs.access import Principal, may
+from libs.access.levels import ADMIN_OBJECTS, Act
+from libs.access.sight import Sight, sight_of
+from libs.contracts.activity import linked_of
 from libs.database import Database, Transaction
-from libs.errors import NotFound, Problem, Rejected, Stale
+from libs.errors import Forbidden, NotFound, Problem, Rejected, Stale
 from libs.service.answers import if_match
 from libs.service.clock import now
 from libs.service.http import DatabaseDep
 from libs.service.idempotency import once
 from services.lifecycle import admission
 from services.lifecycle.domain.held import Held
-from services.lifecycle.store import activities
+from services.lifecycle.domain.known import Known
+from services.lifecycle.domain.rights import Rights, rights_of
+from services.lifecycle.store import activities, records
 
 COPIED = ("employee_id", "role_id", "mentions", "associated_entities", "related_objects")
 """References to what is copied from directory, and may arrive a moment after its caller has heard of it."""
@@ -59,10 +64,43 @@ class Caller:
                     raise
             await asyncio.sleep(POLL_S)
 
-    async def lock(self, tx: Transaction, activity_id: UUID, *, logged: bool = False) -> Held:
-        """Lock the activity of that id as scheduled (or logged) one. Raises NotFound."""
-        held = await activities.lock_activities(tx, [(self.business_id, activity_id)])
-        return visible(held.get((self.business_id, activity_id)), activity_id, logged=logged)
+    async def find(self, tx: Transaction, activity_id: UUID, known: Known, *, logged: bool = False) -> Held:
+        """Read the activity of that id as scheduled (or logged) one, if the caller sees it. Raises NotFound."""
+        held = await activities.find_activity(tx, self.business_id, activity_id)
+        return await self._see(tx, visible(held, activity_id, logged=logged), known, logged=logged)
+
+    async def lock(self, tx: Transaction, activity_id: UUID, known: Known, act: Act, *, logged: bool = False) -> Held:
+        """Lock the activity of that id as scheduled (or logged) one, to do something with it that the caller may do.
+
+        Raises NotFound, also where the caller does not see it, and Forbidden.
+        """
+        locked = await activities.lock_activities(tx, [(self.business_id, activity_id)])
+        found = visible(locked.get((self.business_id, activity_id)), activity_id, logged=logged)
+        held = await self._see(tx, found, known, logged=logged)
+        require(self.rights(known).may(act, held.activity), act, f"activity {activity_id}")
+        return held
+
+    def rights(self, known: Known) -> Rights:
+        """Tell what the caller may do."""
+        return rights_of(self.principal, known.types.values())
+
+    async def sight(self, tx: Transaction, known: Known) -> Sight | None:
+        """Tell what lists show to the caller; None: everything."""
+        return await sight_of(tx, self.principal, self.rights(known).shut)
+
+    async def sees(self, tx: Transaction, held: Held, known: Known) -> bool:
+        """Tell whether the caller sees an activity."""
+        rights = self.rights(known)
+        if rights.standing is None or rights.is_assigned(held.activity):
+            return True
+        linked = linked_of(held.activity)
+        hidden = bool(linked) and await records.is_guarded(tx, self.business_id, linked, rights.standing.role_ids)
+        return rights.may_view(held.activity, hidden=hidden)
+
+    async def _see(self, tx: Transaction, held: Held, known: Known, *, logged: bool) -> Held:
+        if not await self.sees(tx, held, known):
+            raise _no_such(held.activity.activity_id, logged=logged)
+        return held
 
     def match(self, held: Held) -> None:
         """Refuse a write that was meant for another version. Raises Stale."""
@@ -77,12 +115,22 @@ class Caller:
 
 def visible(held: Held | None, activity_id: UUID, *, logged: bool = False) -> Held:
     """Pass on what is there as scheduled (or logged) activity. Raises NotFound."""
-    kind = "logged" if logged else "scheduled"
     if held is None or held.activity.deleted_at is not None:
-        raise NotFound(f"there is no {kind} activity {activity_id}")
+        raise _no_such(activity_id, logged=logged)
     if (held.activity.logged_at if logged else held.activity.planned_at) is None:
-        raise NotFound(f"there is no {kind} activity {activity_id}")
+        raise _no_such(activity_id, logged=logged)
     return held
+
+
+def require(allowed: bool, act: str, what: str) -> None:
+    """Refuse what the caller's rights do not allow. Raises Forbidden."""
+    if not allowed:
+        message = f"your roles do not allow you to {act} {what}"
+        raise Forbidden(message, [Problem("permissions", "not_permitted", message)], code="not_permitted")
+
+
+def _no_such(activity_id: UUID, *, logged: bool) -> NotFound:
+    return NotFound(f"there is no {'logged' if logged else 'scheduled'} activity {activity_id}")
 
 
 def id_of(text: str, kind: str) -> UUID:
@@ -103,8 +151,8 @@ def _may_arrive(error: Rejected) -> bool:
     return any(each.code == "does_not_exist" and each.field.startswith(COPIED) for each in error.problems)
 
 
-def _make(scope: str) -> Callable[..., Awaitable[Caller]]:
-    principal_with_scope = may(scope, named=True)
+def _make(scope: str, permission: str | None = None) -> Callable[..., Awaitable[Caller]]:
+    principal_with_scope = may(scope, named=True, permission=permission)
 
     async def caller(
         request: Request, database: DatabaseDep, principal: Annotated[Principal, Depends(principal_with_scope)]
@@ -116,3 +164,5 @@ def _make(scope: str) -> Callable[..., Awaitable[Caller]]:
 
 Reader = Annotated[Caller, Depends(_make("activities.read"))]
 Writer = Annotated[Caller, Depends(_make("activities.write"))]
+Admin = Annotated[Caller, Depends(_make("activities.write", ADMIN_OBJECTS))]
+"""Who may change activity objects, their fields and rules."""

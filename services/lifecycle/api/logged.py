@@ -14,7 +14,7 @@ from libs.service.answers import versioned
 from services.lifecycle import recording
 from services.lifecycle.api.answers import paged, shown_history, shown_logged
 from services.lifecycle.api.bodies import AppendBody, LogBody
-from services.lifecycle.api.callers import Caller, Reader, Writer, id_of, refuse, visible
+from services.lifecycle.api.callers import Caller, Reader, Writer, id_of, refuse, require, visible
 from services.lifecycle.api.references import References, look_up, object_in_path
 from services.lifecycle.domain import life
 from services.lifecycle.domain.held import LOG, Append, Held, Subject, Told
@@ -33,6 +33,11 @@ async def log_activity(object: str, body: LogBody, caller: Writer) -> Response: 
         references = await look_up(tx, caller, body.mentions, body.related_objects)
         kind = object_in_path(references.known, object)
         held = await _scheduled(tx, caller, body, references)
+        rights = caller.rights(references.known)
+        if held is not None:
+            require(rights.may("log", held.activity), "log", f"activity {held.activity.activity_id}")
+        elif body.scheduled_activity_id is None:
+            require(rights.may_log_directly(kind.id), "log", f"a {kind.api_name!r}")
         told = _told(caller, body, references, kind)
         if kind.deleted_at is not None:
             references.problems.append(Problem("activity_object_id", "archived", f"{kind.api_name!r} is archived"))
@@ -74,7 +79,7 @@ async def append_to_logged(activity_id: str, body: AppendBody, caller: Writer) -
 
     async def write(tx: Transaction) -> Response:
         references = await look_up(tx, caller)
-        held = await caller.lock(tx, id_of(activity_id, "logged"), logged=True)
+        held = await caller.lock(tx, id_of(activity_id, "logged"), references.known, "edit", logged=True)
         caller.match(held)
         addition = Append(id=uuid7(), at=caller.now, by=_me(caller, references.known), **body.model_dump())
         kind = references.known.type_of(str(held.activity.type_id))
@@ -92,7 +97,8 @@ async def append_to_logged(activity_id: str, body: AppendBody, caller: Writer) -
 async def history_of(caller: Caller, activity_id: UUID, *, logged: bool) -> Response:
     """Show every version of an activity."""
     async with caller.database.transaction(caller.principal) as tx:
-        held = visible(await activities.find_activity(tx, caller.business_id, activity_id), activity_id, logged=logged)
+        references = await look_up(tx, caller)
+        held = await caller.find(tx, activity_id, references.known, logged=logged)
         rows = await activities.list_history(tx, caller.business_id, activity_id)
     shown = shown_history(rows)
     return versioned(paged(caller.request, shown, len(shown), 1, len(shown)), held.activity.version)
@@ -110,9 +116,11 @@ async def _scheduled(tx: Transaction, caller: Caller, body: LogBody, references:
         return None
     key = (caller.business_id, body.scheduled_activity_id)
     held = (await activities.lock_activities(tx, [key])).get(key)
-    if held is None or held.activity.planned_at is None or held.activity.deleted_at is not None:
+    if held is not None and (held.activity.deleted_at is not None or not await caller.sees(tx, held, references.known)):
+        held = None
+    if held is None or held.activity.planned_at is None:
         message = f"{body.scheduled_activity_id} is not a scheduled activity"
-        if held is not None and held.activity.deleted_at is None:
+        if held is not None:
             refuse_logged(held)
         references.problems.append(Problem("scheduled_activity_id", "does_not_exist", message))
         return None
@@ -145,7 +153,10 @@ async def _answer(
     tx: Transaction, caller: Caller, activity_id: UUID, known: Known, wrote: contract.Append | bool = False
 ) -> Response:
     """Show a logged activity as it is now; after a write as made (201), after an append with what was added."""
-    held = visible(await activities.find_activity(tx, caller.business_id, activity_id), activity_id, logged=True)
+    if wrote:
+        held = visible(await activities.find_activity(tx, caller.business_id, activity_id), activity_id, logged=True)
+    else:
+        held = await caller.find(tx, activity_id, known, logged=True)
     activity = held.activity
     appends = await activities.list_appends(tx, caller.business_id, activity_id) if activity.appends_count else []
     shown = shown_logged(activity, known.type_of(str(activity.type_id)), appends, caller.now)

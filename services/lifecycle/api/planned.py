@@ -1,5 +1,6 @@
 """Routes that list scheduled activities: with filters in the query, or the same in a body."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
 
@@ -33,12 +34,12 @@ async def search_scheduled(body: ListBody, caller: Reader) -> Response:
 async def _list(caller: Caller, wanted: ListBody) -> Response:
     async with caller.database.transaction(caller.principal) as tx:
         references = await look_up(tx, caller)
-        chosen = _filter(caller, wanted, references)
+        chosen = replace(_filter(caller, wanted, references), sight=await caller.sight(tx, references.known))
         count = await plans.count_planned(tx, caller.business_id, chosen, caller.now)
         skip = (wanted.page - 1) * wanted.page_size
         found = await plans.list_planned(tx, caller.business_id, chosen, caller.now, (skip, wanted.page_size))
-    kinds = references.known.types
-    results = [shown_scheduled(each, kinds.get(str(each.type_id)), caller.now) for each in found]
+    kinds, rights = references.known.types, caller.rights(references.known)
+    results = [shown_scheduled(each, kinds.get(str(each.type_id)), caller.now, rights) for each in found]
     return json_answer(paged(caller.request, results, count, wanted.page, wanted.page_size))
 
 

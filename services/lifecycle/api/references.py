@@ -5,6 +5,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from libs.access.members import find_members
 from libs.contracts import activity as contract
 from libs.contracts.activity_object import ActivityObject
 from libs.database import Transaction
@@ -101,6 +102,13 @@ class References:
             content[own.get(given.id, given.id)] = given.value
         return content
 
+    async def learn(self, tx: Transaction, assignee: contract.Assignee | None) -> None:
+        """Look up who an activity is assigned to: days end in that member's zone."""
+        if assignee is None or assignee.member_id is None or str(assignee.member_id) in self.known.members:
+            return
+        found = await find_members(tx, self.caller.business_id, [assignee.member_id])
+        self.known.members.update(found)
+
     def _member(self, field: str, member_id: UUID) -> str | None:
         member = self.known.members.get(str(member_id))
         if member is None or not member.live:
@@ -125,8 +133,13 @@ async def look_up(
     ids = {each for each in (*members, caller.principal.user_id) if each is not None}
     known = await looking.look_up(tx, [business_id], {(business_id, str(each)) for each in ids}, caller.now)
     record_ids = [entity.entity_id for entity in entities if entity.entity_id is not None]
-    found = await records.list_records(tx, business_id, record_ids) if record_ids else {}
+    found = await records.list_records(tx, business_id, record_ids, _roles_of(caller)) if record_ids else {}
     return References(caller, known[business_id], found)
+
+
+def _roles_of(caller: Caller) -> frozenset[UUID] | None:
+    standing = caller.principal.standing
+    return None if standing is None else standing.role_ids
 
 
 def object_in_path(known: Known, text: str) -> ActivityObject:

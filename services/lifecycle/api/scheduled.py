@@ -12,14 +12,13 @@ from libs.service.answers import versioned
 from services.lifecycle import recording
 from services.lifecycle.api.answers import shown_scheduled
 from services.lifecycle.api.bodies import NotesBody, PlanBody
-from services.lifecycle.api.callers import Caller, Reader, Writer, id_of, refuse, visible
+from services.lifecycle.api.callers import Caller, Reader, Writer, id_of, refuse, require
 from services.lifecycle.api.logged import history_of, refuse_logged
 from services.lifecycle.api.references import References, look_up
 from services.lifecycle.domain import life
 from services.lifecycle.domain.held import PLAN, Assignee, Decision, Held, Subject, Told
 from services.lifecycle.domain.plans import schedule_of
 from services.lifecycle.recording import Entry
-from services.lifecycle.store import activities
 
 router = APIRouter(prefix="/api/activities/scheduled-activity")
 
@@ -40,6 +39,8 @@ async def schedule(body: PlanBody, caller: Writer) -> Response:
         content = _content(body, references, set(REPLACED), None)
         refuse(references.problems)
         assert kind is not None
+        allowed = caller.rights(references.known).may_assign(kind.id, content["assignee"])
+        require(allowed, "schedule", f"a {kind.api_name!r} for {body.employee_id or body.role_id or 'yourself'}")
         content |= {"type": kind.api_name, "type_id": kind.id, "type_name": kind.name}
         me = references.known.person_of(caller.principal.user_id)
         if content["assignee"] is None and me is not None:
@@ -62,7 +63,7 @@ async def get_scheduled(activity_id: str, caller: Reader) -> Response:
     identity = id_of(activity_id, "scheduled")
     async with caller.database.transaction(caller.principal) as tx:
         references = await look_up(tx, caller)
-        held = visible(await activities.find_activity(tx, caller.business_id, identity), identity)
+        held = await caller.find(tx, identity, references.known)
     return _answer(caller, references, held)
 
 
@@ -90,7 +91,7 @@ async def cancel(activity_id: str, caller: Writer) -> Response:
 
     async def write(tx: Transaction) -> Response:
         references = await look_up(tx, caller)
-        held = await caller.lock(tx, id_of(activity_id, "scheduled"))
+        held = await caller.lock(tx, id_of(activity_id, "scheduled"), references.known, "delete")
         refuse_logged(held)
         if held.activity.cancelled_at is None:
             caller.match(held)
@@ -107,7 +108,7 @@ async def restore(activity_id: str, caller: Writer) -> Response:
 
     async def write(tx: Transaction) -> Response:
         references = await look_up(tx, caller)
-        held = await caller.lock(tx, id_of(activity_id, "scheduled"))
+        held = await caller.lock(tx, id_of(activity_id, "scheduled"), references.known, "delete")
         refuse_logged(held)
         caller.match(held)
         return await _record(tx, caller, references, life.restore(held, caller.now))
@@ -123,10 +124,9 @@ async def get_history(activity_id: str, caller: Reader) -> Response:
 
 async def _change(caller: Caller, activity_id: str, body: PlanBody, names: set[str]) -> Response:
     async def write(tx: Transaction) -> Response:
-        held = await caller.lock(tx, id_of(activity_id, "scheduled"))
-        assignee = held.activity.assignee
-        beside = [assignee.member_id if assignee is not None else None]
-        references = await look_up(tx, caller, [*_people(body), *beside], body.associated_entities)
+        references = await look_up(tx, caller, _people(body), body.associated_entities)
+        held = await caller.lock(tx, id_of(activity_id, "scheduled"), references.known, "edit")
+        await references.learn(tx, held.activity.assignee)
         _check_create_only(body, held, references)
         content = _content(body, references, names, held)
         refuse(references.problems)
@@ -193,5 +193,6 @@ async def _record(
 
 def _answer(caller: Caller, references: References, held: Held, *, status: int = 200, wrote: bool = False) -> Response:
     activity = held.activity
-    shown = shown_scheduled(activity, references.known.type_of(str(activity.type_id)), caller.now)
+    kind, rights = references.known.type_of(str(activity.type_id)), caller.rights(references.known)
+    shown = shown_scheduled(activity, kind, caller.now, rights)
     return versioned(shown, activity.version, status, activity.activity_id if wrote else None)

@@ -4,10 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from libs.access.sight import Sight
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which scheduled activities to list. Instants are inclusive below and exclusive above."""
+    """Which scheduled activities to list. Instants are inclusive below and exclusive above.
+
+    `sight`: what the caller sees; None: everything.
+    """
 
     search: str | None = None
     due_from: datetime | None = None
@@ -18,6 +23,7 @@ class Filter:
     overdue: bool | None = None
     type_id: UUID | None = None
     ordering: str = "due_datetime"
+    sight: Sight | None = None
 
 
 def schedule_of(now: datetime, delay_min: int) -> datetime:

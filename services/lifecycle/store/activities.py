@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from libs.contracts import activity as contract
+from libs.contracts.activity import linked_of, own_of
 from libs.contracts.decoding import decoder_of
 from libs.database import Transaction
 from libs.errors import Unavailable
@@ -154,16 +155,19 @@ _COLUMNS = (
     ("created_at", "timestamptz"), ("planned_at", "timestamptz"), ("due_at", "timestamptz"),
     ("occurred_at", "timestamptz"), ("logged_at", "timestamptz"), ("completed_at", "timestamptz"),
     ("cancelled_at", "timestamptz"), ("retracted_at", "timestamptz"), ("deleted_at", "timestamptz"),
-    ("erased_at", "timestamptz"), ("search", "text"),
+    ("erased_at", "timestamptz"), ("search", "text"), ("own", "text"), ("linked", "text"),
 )  # fmt: skip
+_ID_LISTS = ("own", "linked")
+"""Columns of uuid[], written as text: what is unnested cannot hold lists."""
 _NAMES = ", ".join(name for name, _ in _COLUMNS)
+_NEW = {name: f"new.{name}::uuid[]" if name in _ID_LISTS else f"new.{name}" for name, _ in _COLUMNS}
 _ARRAYS = ", ".join(f"${place}::{kind}[]" for place, (_, kind) in enumerate(_COLUMNS, 1))
 _INSERT = f"""
-    insert into activity ({_NAMES}) select * from unnest({_ARRAYS}) as new ({_NAMES})
+    insert into activity ({_NAMES}) select {", ".join(_NEW.values())} from unnest({_ARRAYS}) as new ({_NAMES})
     order by business_id, activity_id on conflict do nothing
     """  # noqa: S608 - names of columns from above, no data
 _UPDATE = f"""
-    update activity a set {", ".join(f"{name} = new.{name}" for name, _ in _COLUMNS[2:])}
+    update activity a set {", ".join(f"{name} = {_NEW[name]}" for name, _ in _COLUMNS[2:])}
     from unnest({_ARRAYS}) as new ({_NAMES})
     where a.business_id = new.business_id and a.activity_id = new.activity_id and a.version = new.version - 1
     """  # noqa: S608
@@ -182,7 +186,12 @@ def _row(held: Held) -> tuple[Any, ...]:
         None if assignee is None else assignee.role_id, activity.created_at, activity.planned_at, activity.due_at,
         activity.occurred_at, activity.logged_at, activity.completed_at, activity.cancelled_at, activity.retracted_at,
         activity.deleted_at, activity.erased_at, None if activity.planned_at is None else searched(activity),
+        _ids(own_of(activity)), _ids(linked_of(activity)),
     )  # fmt: skip
+
+
+def _ids(found: Sequence[UUID]) -> str:
+    return f"{{{','.join(map(str, found))}}}"
 
 
 def searched(activity: contract.Activity) -> str:

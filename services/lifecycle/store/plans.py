@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from libs.access.sight import arguments_of, seen
 from libs.contracts import activity as contract
 from libs.database import Transaction
 from services.lifecycle.domain.plans import Filter
@@ -16,7 +17,7 @@ ORDERINGS = {
     "-created": "created_at desc, activity_id desc",
 }
 
-_WHERE = """
+_WHERE = f"""
     a.business_id = $1 and a.planned_at is not null and a.deleted_at is null and a.cancelled_at is null
     and ($2::text is null or a.search like $2)
     and ($3::timestamptz is null or a.due_at >= $3) and ($4::timestamptz is null or a.due_at < $4)
@@ -24,6 +25,7 @@ _WHERE = """
     and ($8::boolean is null or (a.logged_at is not null) = $8)
     and ($9::boolean is null or coalesce(a.logged_at is null and a.due_at < $10::timestamptz, false) = $9)
     and ($11::uuid is null or a.type_id = $11)
+    and {seen("a", 12)}
     """
 
 
@@ -45,7 +47,7 @@ async def list_planned(
         f"""
         with chosen as materialized (
             select a.business_id, a.activity_id, a.version, a.due_at, a.created_at from activity a
-            where {_WHERE} order by {order} offset $12 limit $13)
+            where {_WHERE} order by {order} offset $18 limit $19)
         select h.document from chosen
         join history h using (business_id, activity_id, version) order by {order}
         """,  # noqa: S608 - fixed texts, the order from a list
@@ -62,5 +64,5 @@ def _arguments(business_id: UUID, wanted: Filter, now: datetime) -> tuple[Any, .
     assigned = bool(wanted.member_ids or wanted.role_ids)
     return (
         business_id, search, wanted.due_from, wanted.due_before, assigned, list(wanted.member_ids),
-        list(wanted.role_ids), wanted.completed, wanted.overdue, now, wanted.type_id,
+        list(wanted.role_ids), wanted.completed, wanted.overdue, now, wanted.type_id, *arguments_of(wanted.sight),
     )  # fmt: skip

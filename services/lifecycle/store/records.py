@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
+from libs.access.sight import readable
 from libs.contracts.directory import Record, RecordObject
 from libs.database import Transaction
 
@@ -11,13 +12,17 @@ async def upsert_records(tx: Transaction, records: Sequence[Record]) -> None:
     """Save the state of records where it is newer; at most one state of each."""
     await tx.execute(
         """
-        insert into record (business_id, id, version, object, name, deleted_at)
-        select distinct on (business_id, id) *
-        from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[])
-            as new (business_id, id, version, object, name, deleted_at)
+        insert into record (business_id, id, version, object, name, deleted_at, visible_role_ids, merged_into)
+        select distinct on (business_id, id)
+               business_id, id, version, object, name, deleted_at, visible_role_ids::uuid[], merged_into
+        from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
+                    $8::uuid[])
+            as new (business_id, id, version, object, name, deleted_at, visible_role_ids, merged_into)
         order by business_id, id, version desc
         on conflict (business_id, id) do update
-        set version = excluded.version, object = excluded.object, name = excluded.name, deleted_at = excluded.deleted_at
+        set version = excluded.version, object = excluded.object, name = excluded.name,
+            deleted_at = excluded.deleted_at, visible_role_ids = excluded.visible_role_ids,
+            merged_into = excluded.merged_into
         where record.version < excluded.version
         """,
         [record.business_id for record in records],
@@ -26,21 +31,38 @@ async def upsert_records(tx: Transaction, records: Sequence[Record]) -> None:
         [record.object for record in records],
         [record.name for record in records],
         [record.deleted_at for record in records],
+        [f"{{{','.join(map(str, record.visible_role_ids))}}}" for record in records],
+        [record.merged_into for record in records],
     )
 
 
 async def list_records(
-    tx: Transaction, business_id: UUID, record_ids: Collection[UUID]
+    tx: Transaction, business_id: UUID, record_ids: Collection[UUID], role_ids: Collection[UUID] | None = None
 ) -> dict[UUID, tuple[str, str, bool]]:
-    """Find records: object, name, and whether it is deleted. Unknown ones are not in the answer."""
+    """Find records: object, name, and whether it is deleted. Unknown ones are not in the answer.
+
+    With `role_ids` neither are those that are for other roles only.
+    """
     rows = await tx.fetch(
         """
         select id, object, name, deleted_at is not null from record
         where business_id = $1 and id = any($2::uuid[])
+            and ($3::uuid[] is null or visible_role_ids = '{}' or visible_role_ids && $3)
         """,
-        business_id, list(record_ids),
+        business_id, list(record_ids), None if role_ids is None else list(role_ids),
     )  # fmt: skip
     return {row[0]: (row[1], row[2], row[3]) for row in rows}
+
+
+async def is_guarded(
+    tx: Transaction, business_id: UUID, record_ids: Collection[UUID], role_ids: Collection[UUID]
+) -> bool:
+    """Tell whether one of these records is for other roles only."""
+    found: bool = await tx.value(
+        f"select not {readable('$1', '$2::uuid[]', '$3')}",
+        business_id, list(record_ids), list(role_ids),
+    )  # fmt: skip
+    return found
 
 
 async def upsert_objects(tx: Transaction, kinds: Sequence[RecordObject]) -> None:

@@ -1,0 +1,77 @@
+"""Which activities a caller may see, as a condition in SQL: the same in every service that lists or counts them.
+
+A table of activities has these columns: `assignee_member_id`, `assignee_role_id`, `own` (the members who made, logged
+or did it), `type_id`, `logged_at`, `linked` (the records it is about); beside it `record` has `visible_role_ids`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from libs.access.levels import Level
+from libs.access.principal import Principal
+from libs.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a member sees: what is assigned to the member or its roles, else as levels, sharing and records allow.
+
+    `shut`: types that are not shared with the member. `guarded`: some records of the business are not for everyone.
+    """
+
+    user_id: UUID
+    role_ids: tuple[UUID, ...]
+    scheduled: Level
+    logged: Level
+    shut: tuple[UUID, ...] = ()
+    guarded: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether nothing is hidden."""
+        return self.scheduled == self.logged == "all" and not self.shut and not self.guarded
+
+
+async def sight_of(tx: Transaction, principal: Principal, shut: Iterable[UUID] = ()) -> Sight | None:
+    """Tell what a caller sees; None: everything (a key without a member, or nothing there is to hide)."""
+    standing, user_id = principal.standing, principal.user_id
+    if standing is None or user_id is None:
+        return None
+    guarded = await tx.value(
+        "select exists (select from record where business_id = $1 and visible_role_ids <> '{}')", principal.business_id
+    )
+    views = standing.level("scheduled.view"), standing.level("logged.view")
+    sight = Sight(user_id, tuple(standing.role_ids), *views, tuple(shut), guarded)
+    return None if sight.is_whole else sight
+
+
+def seen(alias: str, first: int) -> str:
+    """Write the condition that a row of activities named `alias` is seen; its arguments are from `$first` on."""
+    user, roles, scheduled, logged, shut, guarded = (f"${first + place}" for place in range(SIGHT_ARGUMENTS))
+    return f"""(
+        {user}::uuid is null or {alias}.assignee_member_id = {user} or {alias}.assignee_role_id = any({roles}::uuid[])
+        or (case case when {alias}.logged_at is null then {scheduled}::text else {logged}::text end
+                when 'all' then true when 'my' then {alias}.own @> array[{user}::uuid] else false end
+            and {alias}.type_id <> all({shut}::uuid[])
+            and (not {guarded}::bool or {readable(f"{alias}.business_id", f"{alias}.linked", roles)})))"""
+
+
+def readable(business: str, record_ids: str, roles: str) -> str:
+    """Write the condition that none of some records is for other roles only."""
+    return f"""not exists (
+        select from record as guarded where guarded.business_id = {business} and guarded.id = any({record_ids})
+            and guarded.visible_role_ids <> '{{}}' and not guarded.visible_role_ids && {roles}::uuid[])"""
+
+
+SIGHT_ARGUMENTS = 6
+
+
+def arguments_of(sight: Sight | None) -> tuple[Any, ...]:
+    """Give the arguments of `seen`."""
+    if sight is None:
+        return None, [], "all", "all", [], False
+    return (
+        sight.user_id, list(sight.role_ids), sight.scheduled, sight.logged, list(sight.shut), sight.guarded,
+    )  # fmt: skip
