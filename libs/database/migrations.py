@@ -26,6 +26,10 @@ class MigrationChanged(ActivitiesError):
     """A migration that was applied has been edited since; write a new one instead."""
 
 
+class MigrationFailed(ActivitiesError):
+    """PostgreSQL does not answer, or refuses the account or a migration; nothing of that one stays."""
+
+
 def folders_of(package: str) -> list[Path]:
     """List a service's migrations in the order of applying: messaging, access, HTTP conventions, its own."""
     shared = ["messaging", "service"] if package == "directory" else ["messaging", "access", "service"]
@@ -37,8 +41,17 @@ async def migrate(urls: Urls, folders: Sequence[Path]) -> list[str]:
     """Make the database and its roles if missing, apply what is new, return the names applied now.
 
     `folders` are applied in the order given; a migration's name is `<folder's parent>/<file>`.
-    Raises MigrationChanged.
+    Raises MigrationChanged, MigrationFailed.
     """
+    try:
+        return await _migrate(urls, folders)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        address = urlsplit(urls.owner)
+        place = f"PostgreSQL at {address.hostname}:{address.port or 5432}, database {urls.database}"
+        raise MigrationFailed(f"{urls.service}: {place}: {type(error).__name__}: {error}") from error
+
+
+async def _migrate(urls: Urls, folders: Sequence[Path]) -> list[str]:
     await _make_database(urls)
     connection = await asyncpg.connect(urls.owner, timeout=CONNECT_S)
     try:
@@ -104,9 +117,13 @@ async def _apply(connection: asyncpg.Connection[asyncpg.Record], urls: Urls, fol
         checksum = hashlib.sha256(sql.encode()).hexdigest()
         known = await connection.fetchval("select checksum from migration where name = $1", name)
         if known is None:
-            async with connection.transaction():
-                await connection.execute(_name_roles(sql, urls))
-                await connection.execute("insert into migration (name, checksum) values ($1, $2)", name, checksum)
+            try:
+                async with connection.transaction():
+                    await connection.execute(_name_roles(sql, urls))
+                    await connection.execute("insert into migration (name, checksum) values ($1, $2)", name, checksum)
+            except asyncpg.PostgresError as error:
+                message = f"{urls.service}: {name} is refused, nothing of it stays: {type(error).__name__}: {error}"
+                raise MigrationFailed(message) from error
             applied.append(name)
         elif known != checksum:
             raise MigrationChanged(f"{urls.service}: {name} was edited after it was applied; add a new migration")

@@ -10,13 +10,17 @@ from pydantic import ValidationError
 from libs.contracts import activity, interaction
 from libs.contracts.decoding import struct_of
 from libs.contracts.ids import interaction_id_of, key_of, record_id_of
-from libs.errors import Conflict, Problem, Rejected
+from libs.errors import Conflict, Problem, Rejected, TooLarge
+from libs.messaging.broker import VALUE_MAX_BYTES
 from libs.messaging.outbox import Outgoing
 from services.ingest.domain import Arrival, hash_of, read_problems
 from services.ingest.interactions import BODY, FIRST_MESSAGE_MAX, SOURCE_DEFAULT, Body, Link
 
 TYPES = ("interaction.closed",)
 UUID_LENGTH = 36
+ERASED_MORE_BYTES = 200
+ERASED_MORE_MESSAGE_BYTES = 4
+"""When it is erased a message's id becomes its place, up to 5 digits; the head gets an instant and a UUID."""
 
 Interaction = struct_of(interaction.Interaction)
 Message = struct_of(interaction.Message)
@@ -70,6 +74,15 @@ def event_of(head: interaction.Interaction, messages: Sequence[interaction.Messa
     """Write the event that says all of an interaction at its version."""
     value = msgspec.json.encode(InteractionClosed(interaction=head, messages=list(messages)))
     return Outgoing(TYPES, key_of(head.business_id, head.interaction_id), value, head.version)
+
+
+def check_room(event: Outgoing, messages: int) -> None:
+    """Refuse what would be too long once it is erased: its own short ids make way for longer ones. Raises TooLarge."""
+    most = VALUE_MAX_BYTES - ERASED_MORE_BYTES - messages * ERASED_MORE_MESSAGE_BYTES
+    if len(event.value) > most:
+        raise TooLarge(
+            f"the conversation has {len(event.value)} bytes as an event; with {messages} messages {most} pass"
+        )
 
 
 def _head(arrival: Arrival, body: Body, messages: Sequence[interaction.Message]) -> interaction.Interaction:

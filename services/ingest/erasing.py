@@ -18,6 +18,9 @@ SLICE = 25
 """Conversations blanked in one transaction: each may have 10,000 messages."""
 
 SLICES_PER_LINE = 100
+CLAIM_S = 10.0
+CLAIM_MAX_S = 3_600.0
+"""A slice that fails is tried again after 10 s, 20 s … an hour; the erasures of others go on meanwhile."""
 
 log = structlog.get_logger("ingest")
 
@@ -27,9 +30,12 @@ async def go_on(database: Database) -> None:
     await measure(database)
     for slices in itertools.count(1):
         async with database.work() as tx:
-            erasure = await erasures.lock_next(tx)
-            if erasure is None:
-                break
+            erasure = await erasures.claim_next(tx, CLAIM_S, CLAIM_MAX_S)
+        if erasure is None:
+            break
+        async with database.work() as tx:
+            if not await erasures.lock_claimed(tx, erasure):
+                continue
             finished = await _erase_slice(tx, erasure, now())
         if finished or slices % SLICES_PER_LINE == 0:
             log.info(

@@ -3,12 +3,15 @@
 from libs.contracts.directory import Business, Record, RecordObject
 from libs.contracts.report import ReportReceived
 from libs.service import Service
+from libs.service.erasures import FailingErasures
 from services.lifecycle import erasing, handlers, waits
 from services.lifecycle.api import logged, objects, planned, scheduled
 from services.lifecycle.settings import Settings
+from services.lifecycle.store import erasures
 
 MINUTE_S = 60.0
 ERASING_S = 1.0
+FAILING_S = 10.0
 
 
 def create(settings: Settings) -> Service:
@@ -22,4 +25,7 @@ def create(settings: Settings) -> Service:
     service.on(Record, handlers.copy_records, latest=True)
     service.every(MINUTE_S, waits.look_again)
     service.every(ERASING_S, erasing.go_on)
+    failing = FailingErasures(erasures.list_failing)
+    service.every(FAILING_S, failing.look)
+    service.ready_when(failing.problems)
     return service

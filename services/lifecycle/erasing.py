@@ -25,6 +25,9 @@ SLICE = 300
 """Activities looked at in one transaction; all of them may have to be erased, and it should take well under 1 s."""
 
 SLICES_PER_LINE = 100
+CLAIM_S = 10.0
+CLAIM_MAX_S = 3_600.0
+"""A slice that fails is tried again after 10 s, 20 s … an hour; the erasures of others go on meanwhile."""
 
 FIRST = UUID(int=0)
 
@@ -41,9 +44,12 @@ async def go_on(database: Database) -> None:
             await erasures.begin(tx)
     for slices in itertools.count(1):
         async with database.work() as tx:
-            erasure = await erasures.lock_next(tx)
-            if erasure is None:
-                break
+            erasure = await erasures.claim_next(tx, CLAIM_S, CLAIM_MAX_S)
+        if erasure is None:
+            break
+        async with database.work() as tx:
+            if not await erasures.lock_claimed(tx, erasure):
+                continue
             reached, finished = await _erase_slice(tx, erasure, now())
         if finished or slices % SLICES_PER_LINE == 0:
             log.info(

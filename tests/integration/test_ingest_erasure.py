@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 
@@ -11,7 +12,9 @@ from libs.contracts.directory import Record
 from libs.contracts.ids import record_id_of
 from libs.contracts.interaction import InteractionClosed
 from libs.database import Database
+from libs.service.erasures import FailingErasures
 from services.ingest import erasing, handlers
+from services.ingest.store import erasures
 from tests.integration.test_ingest_interactions import (  # noqa: F401 - fixtures among them
     PATH,
     client,
@@ -94,3 +97,34 @@ async def test_hearing_of_it_again_changes_nothing_and_slices_reach_all(
     assert [each.interaction.version for each in await told(database)] == [1] * 6 + [2] * 6
     await erase(database, tenant.business_id, CANARY)
     assert await rows(database) == held
+
+
+async def test_an_erasure_that_fails_is_put_off_and_said_while_others_are_done(
+    client: httpx.AsyncClient, database: Database, tenant: Tenant  # noqa: F811
+) -> None:  # fmt: skip
+    await send(client, f"{CANARY}-stuck", "first", count=1)
+    owner = await asyncpg.connect(database.urls.owner)
+    await owner.execute("alter table interaction add constraint stuck check (version = 1) not valid")
+    try:
+        with pytest.raises(Exception, match="stuck"):
+            await erase(database, tenant.business_id, "first")
+        failing = FailingErasures(erasures.list_failing)
+        await failing.look(database)
+        assert failing.problems() == [], "one attempt may be under way"
+        await erase(database, tenant.business_id, "second, of whom there is nothing")
+        assert await owner.fetchval("select count(*) from erasure where finished_at is null") == 1
+        await owner.execute("update erasure set try_at = now()")
+        with pytest.raises(Exception, match="stuck"):
+            await erasing.go_on(database)
+        await failing.look(database)
+        (problem,) = failing.problems()
+        assert "has failed 1 times; tried again in" in problem
+        await erasing.go_on(database)
+    finally:
+        await owner.execute("alter table interaction drop constraint stuck")
+        await owner.execute("update erasure set try_at = now() where finished_at is null")
+        await owner.close()
+    await erasing.go_on(database)
+    await failing.look(database)
+    assert failing.problems() == []
+    assert CANARY not in await rows(database)

@@ -1,17 +1,21 @@
 """A service that its database refuses: said aloud, and tried again until somebody has mended it."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import asyncpg
 import httpx
+import pytest
 from pydantic import SecretStr
 
-from libs.database import Database
+from libs.database import Database, migrations
 from libs.service.process import Process
 from services.reporting import app
 from services.reporting.settings import Settings
-from tests.support.system import eventually
+from tests.support.system import ROOT, eventually
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 MakeDatabase = Callable[[str], Awaitable[Database]]
@@ -45,3 +49,24 @@ async def test_service_whose_migrations_are_missing_says_so_and_starts_when_they
     await service.stop()
     await client.aclose()
     await owner.close()
+
+
+async def test_migrating_where_it_cannot_be_says_why_in_a_sentence(
+    make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", NOWHERE)
+    command = [sys.executable, "-m", "services", "migrate", "reporting"]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith(
+        "error: reporting: PostgreSQL at 127.0.0.1:1, database activities_reporting: Connection"
+    )
+    database = await make_database("reporting")
+    folder = tmp_path / "reporting" / "migrations"
+    folder.mkdir(parents=True)
+    (folder / "0099_wrong.sql").write_text("create table half (); select nothing from nowhere")
+    refused = "reporting: reporting/0099_wrong.sql is refused, nothing of it stays: UndefinedTableError"
+    with pytest.raises(migrations.MigrationFailed, match=refused):
+        await migrations.migrate(database.urls, [folder])
+    async with database.work() as tx:
+        assert await tx.value("select to_regclass('half')") is None

@@ -15,7 +15,9 @@ from libs.contracts.decoding import decoder_of
 from libs.contracts.ids import activity_id_of, key_of, receipt_id_of, uuid7
 from libs.contracts.report import Outcome, ReportAnswered, ReportReceived
 from libs.errors import Malformed, Rejected, TooLarge
-from services.ingest import domain, reading
+from libs.messaging.broker import VALUE_MAX_BYTES
+from libs.messaging.outbox import Outgoing
+from services.ingest import closing, domain, reading
 from services.ingest.domain import Arrival, Known, Report
 from services.ingest.reports import NAME_MAX, REPORT_MAX_BYTES, SOURCE_MAX, TEXT_MAX
 
@@ -301,3 +303,13 @@ def test_a_receipt_without_outcome_is_pending_and_after_ninety_days_was_applied(
 def test_the_event_is_written_without_what_is_null() -> None:
     assert b"null" not in accept(report(notes=None, links=None, participants=None)).value
     assert orjson.loads(accept(report()).value)["report"] == report()
+
+
+def test_a_conversation_that_would_be_too_long_once_it_is_erased_is_refused() -> None:
+    def event(size: int) -> Outgoing:
+        return Outgoing(closing.TYPES, key_of(BUSINESS, BUSINESS), b"x" * size, 1)
+
+    closing.check_room(event(VALUE_MAX_BYTES - 200), 0)
+    closing.check_room(event(VALUE_MAX_BYTES - 200 - 400), 100)
+    with pytest.raises(TooLarge, match=f"with 100 messages {VALUE_MAX_BYTES - 600} pass"):
+        closing.check_room(event(VALUE_MAX_BYTES - 599), 100)

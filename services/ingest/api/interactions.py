@@ -11,7 +11,7 @@ from libs.access import Principal, may
 from libs.access.members import find_members
 from libs.database import Transaction
 from libs.errors import Problem, Rejected
-from libs.messaging.outbox import append
+from libs.messaging.outbox import Outgoing, append
 from libs.service.answers import json_answer
 from libs.service.clock import now
 from libs.service.http import DatabaseDep
@@ -51,11 +51,13 @@ async def report_interaction(
     """Accept a finished conversation with its messages: durably and once."""
     arrival = Arrival(principal.business_id, now())
     conversation = closing.accept(arrival, reading.read_interaction(await request.body()))
+    event = closing.event_of(conversation.head, conversation.messages)
+    closing.check_room(event, len(conversation.messages))
     deadline = time.monotonic() + wait_max_s
     while True:
         try:
             async with database.transaction(principal) as tx:
-                fresh = await _keep(tx, gather, arrival, conversation)
+                fresh = await _keep(tx, gather, (arrival, conversation, event))
             break
         except UnknownAgents:
             if time.monotonic() + POLL_S > deadline:
@@ -65,8 +67,9 @@ async def report_interaction(
     return json_answer(answer, 202 if fresh else 200)
 
 
-async def _keep(tx: Transaction, gather: Gather, arrival: Arrival, conversation: Conversation) -> bool:
+async def _keep(tx: Transaction, gather: Gather, given: tuple[Arrival, Conversation, Outgoing]) -> bool:
     """Keep a conversation and its event; tell whether it is new. Raises Conflict, Rejected."""
+    arrival, conversation, event = given
     head = conversation.head
     await _check_agents(tx, conversation)
     if head.source not in await gather.sources_with(tx, arrival, {head.source}):
@@ -75,7 +78,7 @@ async def _keep(tx: Transaction, gather: Gather, arrival: Arrival, conversation:
     if not await interactions.insert_interaction(tx, conversation):
         closing.judge(conversation, await interactions.get_hash(tx, head.business_id, head.interaction_id))
         return False
-    await append(tx, [closing.event_of(head, conversation.messages)])
+    await append(tx, [event])
     return True
 
 

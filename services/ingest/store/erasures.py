@@ -11,11 +11,15 @@ from libs.database import Transaction
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """A record being erased: its conversations up to `after_interaction_id` are blank."""
+    """A record being erased: its conversations up to `after_interaction_id` are blank.
+
+    `attempts`: those in vain since the last that was not, and this one.
+    """
 
     business_id: UUID
     record_id: UUID
     after_interaction_id: UUID
+    attempts: int = 1
 
 
 async def insert_erasures(tx: Transaction, records: Sequence[Record]) -> None:
@@ -43,26 +47,59 @@ async def count_open(tx: Transaction) -> tuple[int, float]:
     return row[0], max(0.0, row[1])
 
 
-async def lock_next(tx: Transaction) -> Erasure | None:
-    """Lock the oldest erasure that is not finished and that nobody else works on."""
+async def claim_next(tx: Transaction, first_s: float, max_s: float) -> Erasure | None:
+    """Claim the oldest erasure that is not finished and may be tried, for `first_s` and twice as long each time.
+
+    It is given back by `save_progress`; one that fails waits so long, and others go on.
+    """
     row = await tx.find(
         """
-        select business_id, record_id, after_interaction_id from erasure
-        where finished_at is null order by erased_at, business_id, record_id limit 1 for update skip locked
-        """
-    )
+        update erasure e set attempts = e.attempts + 1,
+            try_at = now() + least($1 * 2 ^ least(e.attempts, 20), $2) * interval '1 s'
+        from (select business_id, record_id from erasure
+              where finished_at is null and try_at <= now()
+              order by erased_at, business_id, record_id limit 1 for update skip locked) next
+        where e.business_id = next.business_id and e.record_id = next.record_id
+        returning e.business_id, e.record_id, e.after_interaction_id, e.attempts
+        """,
+        first_s, max_s,
+    )  # fmt: skip
     return None if row is None else Erasure(*row)
 
 
-async def save_progress(tx: Transaction, erasure: Erasure, finished_at: datetime | None) -> None:
-    """Note how far a locked erasure has come."""
-    await tx.execute(
-        "update erasure set after_interaction_id = $3, finished_at = $4 where business_id = $1 and record_id = $2",
-        erasure.business_id,
-        erasure.record_id,
-        erasure.after_interaction_id,
-        finished_at,
+async def lock_claimed(tx: Transaction, erasure: Erasure) -> bool:
+    """Lock an erasure; False where the claim has run out and somebody else has it."""
+    row = await tx.find(
+        """
+        select from erasure
+        where business_id = $1 and record_id = $2 and attempts = $3 and after_interaction_id = $4 for update
+        """,
+        erasure.business_id, erasure.record_id, erasure.attempts, erasure.after_interaction_id,
+    )  # fmt: skip
+    return row is not None
+
+
+async def list_failing(tx: Transaction, limit: int) -> list[tuple[UUID, UUID, int, float]]:
+    """List erasures that were tried in vain: business, record, attempts, and in how many seconds the next is."""
+    rows = await tx.fetch(
+        """
+        select business_id, record_id, attempts, greatest(extract(epoch from try_at - now()), 0)::float8
+        from erasure where finished_at is null and attempts > 1 order by erased_at, business_id, record_id limit $1
+        """,
+        limit,
     )
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
+async def save_progress(tx: Transaction, erasure: Erasure, finished_at: datetime | None) -> None:
+    """Note how far a locked erasure has come, and give it back."""
+    await tx.execute(
+        """
+        update erasure set after_interaction_id = $3, finished_at = $4, attempts = 0, try_at = '-infinity'
+        where business_id = $1 and record_id = $2
+        """,
+        erasure.business_id, erasure.record_id, erasure.after_interaction_id, finished_at,
+    )  # fmt: skip
 
 
 async def page_interactions(tx: Transaction, erasure: Erasure, limit: int) -> list[UUID]:

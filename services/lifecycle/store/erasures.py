@@ -14,12 +14,16 @@ from services.lifecycle.store.admissions import decode
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """A record being erased: activities up to `after_activity_id` have been looked at, `activities` were erased."""
+    """A record being erased: activities up to `after_activity_id` have been looked at, `activities` were erased.
+
+    `attempts`: those in vain since the last that was not, and this one.
+    """
 
     business_id: UUID
     record_id: UUID
     after_activity_id: UUID
     activities: int
+    attempts: int = 1
 
 
 async def insert_erasures(tx: Transaction, records: Sequence[Record]) -> None:
@@ -73,23 +77,55 @@ async def list_since(
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def lock_next(tx: Transaction) -> Erasure | None:
-    """Lock the oldest erasure that has begun, is not finished, and that nobody else works on."""
+async def claim_next(tx: Transaction, first_s: float, max_s: float) -> Erasure | None:
+    """Claim the oldest erasure that is not finished and may be tried, for `first_s` and twice as long each time.
+
+    It is given back by `save_progress`; one that fails waits so long, and others go on.
+    """
     row = await tx.find(
         """
-        select business_id, record_id, after_activity_id, activities from erasure
-        where finished_at is null and begun_at is not null
-        order by erased_at, business_id, record_id limit 1 for update skip locked
-        """
-    )
+        update erasure e set attempts = e.attempts + 1,
+            try_at = now() + least($1 * 2 ^ least(e.attempts, 20), $2) * interval '1 s'
+        from (select business_id, record_id from erasure
+              where finished_at is null and begun_at is not null and try_at <= now()
+              order by erased_at, business_id, record_id limit 1 for update skip locked) next
+        where e.business_id = next.business_id and e.record_id = next.record_id
+        returning e.business_id, e.record_id, e.after_activity_id, e.activities, e.attempts
+        """,
+        first_s, max_s,
+    )  # fmt: skip
     return None if row is None else Erasure(*row)
 
 
+async def lock_claimed(tx: Transaction, erasure: Erasure) -> bool:
+    """Lock an erasure; False where the claim has run out and somebody else has it."""
+    row = await tx.find(
+        """
+        select from erasure
+        where business_id = $1 and record_id = $2 and attempts = $3 and after_activity_id = $4 for update
+        """,
+        erasure.business_id, erasure.record_id, erasure.attempts, erasure.after_activity_id,
+    )  # fmt: skip
+    return row is not None
+
+
+async def list_failing(tx: Transaction, limit: int) -> list[tuple[UUID, UUID, int, float]]:
+    """List erasures that were tried in vain: business, record, attempts, and in how many seconds the next is."""
+    rows = await tx.fetch(
+        """
+        select business_id, record_id, attempts, greatest(extract(epoch from try_at - now()), 0)::float8
+        from erasure where finished_at is null and attempts > 1 order by erased_at, business_id, record_id limit $1
+        """,
+        limit,
+    )
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
 async def save_progress(tx: Transaction, erasure: Erasure, finished_at: datetime | None) -> None:
-    """Note how far a locked erasure has come."""
+    """Note how far a locked erasure has come, and give it back."""
     await tx.execute(
         """
-        update erasure set after_activity_id = $3, activities = $4, finished_at = $5
+        update erasure set after_activity_id = $3, activities = $4, finished_at = $5, attempts = 0, try_at = '-infinity'
         where business_id = $1 and record_id = $2
         """,
         erasure.business_id, erasure.record_id, erasure.after_activity_id, erasure.activities, finished_at,
