@@ -40,6 +40,16 @@ def if_match(request: Request) -> int | None:
     return int(bare)
 
 
+def preferred(request: Request, answer: Response) -> Response:
+    """Leave the body of a write's answer out where `Prefer: return=minimal` says so (RFC 7240): 201, else 204."""
+    wanted = request.headers.get("prefer")
+    if wanted is None or "return=minimal" not in wanted.replace(" ", "").lower().split(","):
+        return answer
+    headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+    headers["preference-applied"] = "return=minimal"
+    return Response(status_code=201 if answer.status_code == 201 else 204, headers=headers)
+
+
 def _write(value: Any) -> Any:
     if isinstance(value, datetime):
         return instant_text(value)

@@ -5,7 +5,7 @@ from libs.contracts.report import ReportReceived
 from libs.service import Service
 from libs.service.erasures import FailingErasures
 from services.lifecycle import erasing, handlers, waits
-from services.lifecycle.api import logged, objects, planned, scheduled
+from services.lifecycle.api import lists, logged, objects, scheduled
 from services.lifecycle.settings import Settings
 from services.lifecycle.store import erasures
 
@@ -17,7 +17,7 @@ FAILING_S = 10.0
 def create(settings: Settings) -> Service:
     """Make the service. Routers with fixed words come before those with an object's name in their place."""
     service = Service("lifecycle", settings)
-    for router in (planned.router, scheduled.router, objects.router, logged.router, objects.detail):
+    for router in (lists.router, scheduled.router, objects.router, logged.router, lists.responses, objects.detail):
         service.serve(router, invalid_status=400)
     service.on(ReportReceived, handlers.admit_activities, on_set_aside=handlers.answer_set_aside)
     service.on(Business, handlers.begin_businesses, latest=True)

@@ -132,21 +132,3 @@ class AppendBody(Body):
     text: Annotated[str, Text(TEXT_MAX)] | None = None
     fields: dict[Annotated[str, Line(255)], Any] | None = Field(None, max_length=FIELDS_MAX)
     url: Annotated[str, Line(2_000)] | None = Field(None, pattern=r"^https?://")
-
-
-class ListBody(Body):
-    """Filters of the list of scheduled activities; the query has the same names."""
-
-    search: Annotated[str, Line(200)] | None = None
-    from_date: Due = None
-    to_date: Due = None
-    employee_ids: list[UUID] = Field(default_factory=list, max_length=100)
-    role_ids: list[UUID] = Field(default_factory=list, max_length=100)
-    assigned_to_me: bool = False
-    completed: bool | None = None
-    overdue: bool | None = None
-    activity_id: UUID | None = None
-    activity_name: Annotated[str, Line(255)] | None = None
-    ordering: Literal["due_datetime", "-due_datetime", "created", "-created"] = "due_datetime"
-    page: int = Field(1, ge=1, le=1_000_000)
-    page_size: int = Field(100, ge=1, le=1_000)

@@ -16,7 +16,7 @@ from libs.access.sight import Sight, sight_of
 from libs.contracts.activity import linked_of
 from libs.database import Database, Transaction
 from libs.errors import Forbidden, NotFound, Problem, Rejected, Stale
-from libs.service.answers import if_match
+from libs.service.answers import if_match, preferred
 from libs.service.clock import now
 from libs.service.http import DatabaseDep
 from libs.service.idempotency import once
@@ -58,7 +58,8 @@ class Caller:
         while True:
             try:
                 async with self.database.transaction(self.principal) as tx:
-                    return await once(tx, self.principal, self.request, lambda tx=tx: work(tx))  # type: ignore[misc]
+                    answer = await once(tx, self.principal, self.request, lambda tx=tx: work(tx))  # type: ignore[misc]
+                return preferred(self.request, answer)
             except Rejected as error:
                 if time.monotonic() + POLL_S > deadline or not _may_arrive(error):
                     raise
@@ -78,6 +79,20 @@ class Caller:
         found = visible(locked.get((self.business_id, activity_id)), activity_id, logged=logged)
         held = await self._see(tx, found, known, logged=logged)
         require(self.rights(known).may(act, held.activity), act, f"activity {activity_id}")
+        return held
+
+    async def lock_to_claim(self, tx: Transaction, activity_id: UUID, known: Known) -> Held:
+        """Lock a scheduled activity that the caller sees, or that somebody has taken from one of the caller's roles.
+
+        Raises NotFound, and Forbidden where the caller has no scheduling right.
+        """
+        locked = await activities.lock_activities(tx, [(self.business_id, activity_id)])
+        held = visible(locked.get((self.business_id, activity_id)), activity_id)
+        before = await activities.find_version(tx, self.business_id, activity_id, held.activity.version - 1)
+        rights = self.rights(known)
+        if before is None or not rights.is_assigned(before):
+            held = await self._see(tx, held, known, logged=False)
+        require(rights.may_schedule(), "claim", f"activity {activity_id}")
         return held
 
     def rights(self, known: Known) -> Rights:

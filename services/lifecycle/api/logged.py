@@ -1,9 +1,10 @@
 """Routes of logged activities: log, read, append, history."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 
 from libs.contracts import activity as contract
 from libs.contracts.activity_object import ActivityObject
@@ -15,6 +16,7 @@ from services.lifecycle import recording
 from services.lifecycle.api.answers import paged, shown_history, shown_logged
 from services.lifecycle.api.bodies import AppendBody, LogBody
 from services.lifecycle.api.callers import Caller, Reader, Writer, id_of, refuse, require, visible
+from services.lifecycle.api.pages import LOGGED_NAMES, ShownBody, check_names, chosen
 from services.lifecycle.api.references import References, look_up, object_in_path
 from services.lifecycle.domain import life
 from services.lifecycle.domain.held import LOG, Append, Held, Subject, Told
@@ -54,17 +56,21 @@ async def log_activity(object: str, body: LogBody, caller: Writer) -> Response: 
         assert decision.held is not None
         if held is not None:
             await caller.retry_waiting(tx, decision.held)
-        return await _answer(tx, caller, decision.held.activity.activity_id, references.known, wrote=True)
+        return await _answer(tx, caller, decision.held.activity.activity_id, references.known)
 
     return await caller.write(write)
 
 
 @router.get("/logged/{activity_id}")
-async def get_logged(activity_id: str, caller: Reader) -> Response:
+async def get_logged(activity_id: str, caller: Reader, wanted: Annotated[ShownBody, Query()]) -> Response:
     """Show a logged activity with all its additions."""
+    check_names(wanted.fields, LOGGED_NAMES)
+    identity = id_of(activity_id, "logged")
     async with caller.database.transaction(caller.principal) as tx:
         references = await look_up(tx, caller)
-        return await _answer(tx, caller, id_of(activity_id, "logged"), references.known)
+        held = await caller.find(tx, identity, references.known, logged=True)
+        shown = await _shown(tx, caller, held, references.known)
+    return versioned(chosen(shown, wanted.fields), held.activity.version)
 
 
 @router.get("/logged/{activity_id}/history")
@@ -150,18 +156,19 @@ def _me(caller: Caller, known: Known) -> contract.Person | None:
 
 
 async def _answer(
-    tx: Transaction, caller: Caller, activity_id: UUID, known: Known, wrote: contract.Append | bool = False
+    tx: Transaction, caller: Caller, activity_id: UUID, known: Known, wrote: contract.Append | None = None
 ) -> Response:
-    """Show a logged activity as it is now; after a write as made (201), after an append with what was added."""
-    if wrote:
-        held = visible(await activities.find_activity(tx, caller.business_id, activity_id), activity_id, logged=True)
-    else:
-        held = await caller.find(tx, activity_id, known, logged=True)
-    activity = held.activity
-    appends = await activities.list_appends(tx, caller.business_id, activity_id) if activity.appends_count else []
-    shown = shown_logged(activity, known.type_of(str(activity.type_id)), appends, caller.now)
-    if not wrote:
-        return versioned(shown, activity.version)
-    if isinstance(wrote, contract.Append):
+    """Show a logged activity as it was just made, or with what was just added."""
+    held = visible(await activities.find_activity(tx, caller.business_id, activity_id), activity_id, logged=True)
+    shown = await _shown(tx, caller, held, known)
+    if wrote is not None:
         shown |= {"append_id": wrote.id, "kind": wrote.kind}
-    return versioned(shown, activity.version, 201, activity_id)
+    return versioned(shown, held.activity.version, 201, activity_id)
+
+
+async def _shown(tx: Transaction, caller: Caller, held: Held, known: Known) -> dict[str, Any]:
+    activity = held.activity
+    appends: Sequence[bytes] = ()
+    if activity.appends_count:
+        appends = await activities.list_appends(tx, caller.business_id, activity.activity_id)
+    return shown_logged(activity, known.type_of(str(activity.type_id)), appends, caller.now)

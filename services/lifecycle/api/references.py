@@ -1,11 +1,11 @@
 """What a request refers to is looked up: types, members, roles, records; what is unknown is named, all at once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from libs.access.members import find_members
+from libs.access.members import find_members, find_roles
 from libs.contracts import activity as contract
 from libs.contracts.activity_object import ActivityObject
 from libs.database import Transaction
@@ -43,19 +43,22 @@ class References:
             self._add(given[0], problem.code, problem.message)
         return kind
 
-    def said(self, body: Said, names: Iterable[str]) -> dict[str, Any]:
-        """Take over the plain fields of a body that are in `names`."""
+    def said(self, body: Said, names: Iterable[str], kept: Collection[UUID] = ()) -> dict[str, Any]:
+        """Take over the plain fields of a body that are in `names`. Who is mentioned already (`kept`) may be gone."""
         content = {name: getattr(body, name) for name in _TEXTS if name in names}
         if "mentions" in names:
             content["mentions"] = body.mentions
             for place, member_id in enumerate(body.mentions):
-                self._member(f"mentions.{place}", member_id)
+                if member_id not in kept:
+                    self._member(f"mentions.{place}", member_id)
         return content
 
-    def assignee(self, body: PlanBody) -> contract.Assignee | None:
-        """Find who is to do it: a member or a role, not both."""
+    def assignee(self, body: PlanBody, kept: contract.Assignee | None = None) -> contract.Assignee | None:
+        """Find who is to do it: a member or a role, not both. Who has it already (`kept`) may be gone."""
         if body.employee_id is not None and body.role_id is not None:
             self._add("role_id", "exclusive", "give employee_id or role_id, not both")
+        if kept is not None and (body.employee_id, body.role_id) == (kept.member_id, kept.role_id):
+            return kept
         if body.employee_id is not None:
             member = self._member("employee_id", body.employee_id)
             return Assignee(member_id=body.employee_id, name=member)
@@ -103,11 +106,14 @@ class References:
         return content
 
     async def learn(self, tx: Transaction, assignee: contract.Assignee | None) -> None:
-        """Look up who an activity is assigned to: days end in that member's zone."""
-        if assignee is None or assignee.member_id is None or str(assignee.member_id) in self.known.members:
+        """Look up who an activity is assigned to: days end in a member's zone, a role has its members."""
+        if assignee is None:
             return
-        found = await find_members(tx, self.caller.business_id, [assignee.member_id])
-        self.known.members.update(found)
+        business_id, known = self.caller.business_id, self.known
+        if assignee.member_id is not None and str(assignee.member_id) not in known.members:
+            known.members.update(await find_members(tx, business_id, [assignee.member_id]))
+        if assignee.role_id is not None and assignee.role_id not in known.roles:
+            known.roles.update(await find_roles(tx, business_id, [assignee.role_id]))
 
     def _member(self, field: str, member_id: UUID) -> str | None:
         member = self.known.members.get(str(member_id))

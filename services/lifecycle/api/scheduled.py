@@ -1,9 +1,9 @@
 """Routes of scheduled activities: schedule, read, change, cancel, restore, history."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 
 from libs.contracts.ids import uuid7
 from libs.database import Transaction
@@ -14,6 +14,7 @@ from services.lifecycle.api.answers import shown_scheduled
 from services.lifecycle.api.bodies import NotesBody, PlanBody
 from services.lifecycle.api.callers import Caller, Reader, Writer, id_of, refuse, require
 from services.lifecycle.api.logged import history_of, refuse_logged
+from services.lifecycle.api.pages import SCHEDULED_NAMES, ShownBody, check_names, chosen
 from services.lifecycle.api.references import References, look_up
 from services.lifecycle.domain import life
 from services.lifecycle.domain.held import PLAN, Assignee, Decision, Held, Subject, Told
@@ -58,13 +59,14 @@ async def schedule(body: PlanBody, caller: Writer) -> Response:
 
 
 @router.get("/{activity_id}")
-async def get_scheduled(activity_id: str, caller: Reader) -> Response:
+async def get_scheduled(activity_id: str, caller: Reader, wanted: Annotated[ShownBody, Query()]) -> Response:
     """Show a scheduled activity, also when it has been logged or cancelled since."""
+    check_names(wanted.fields, SCHEDULED_NAMES)
     identity = id_of(activity_id, "scheduled")
     async with caller.database.transaction(caller.principal) as tx:
         references = await look_up(tx, caller)
         held = await caller.find(tx, identity, references.known)
-    return _answer(caller, references, held)
+    return versioned(chosen(_shown(caller, references, held), wanted.fields), held.activity.version)
 
 
 @router.put("/{activity_id}")
@@ -116,6 +118,31 @@ async def restore(activity_id: str, caller: Writer) -> Response:
     return await caller.write(write)
 
 
+@router.post("/{activity_id}/claim")
+async def claim(activity_id: str, caller: Writer) -> Response:
+    """Take an activity that is assigned to a role one is a member of; the first claim wins."""
+
+    async def write(tx: Transaction) -> Response:
+        references = await look_up(tx, caller)
+        held = await caller.lock_to_claim(tx, id_of(activity_id, "scheduled"), references.known)
+        assignee = held.activity.assignee
+        await references.learn(tx, assignee)
+        caller.match(held)
+        refuse_logged(held)
+        refuse_cancelled(held)
+        me = references.known.person_of(caller.principal.user_id)
+        assert me is not None
+        taker = Assignee(member_id=me.member_id, name=me.name)
+        content = {"assignee": taker}
+        if held.activity.due_date is not None:
+            content |= references.due(held.activity.due_date, taker)
+        told = Told(PLAN, caller.now, caller.now, me, content)
+        role = references.known.roles.get(assignee.role_id) if assignee is not None and assignee.role_id else None
+        return await _record(tx, caller, references, life.claim(held, told, role))
+
+    return await caller.write(write)
+
+
 @router.get("/{activity_id}/history")
 async def get_history(activity_id: str, caller: Reader) -> Response:
     """Show every version: what, who, when, why."""
@@ -132,13 +159,18 @@ async def _change(caller: Caller, activity_id: str, body: PlanBody, names: set[s
         refuse(references.problems)
         caller.match(held)
         refuse_logged(held)
-        if held.activity.cancelled_at is not None:
-            raise Conflict(f"activity {held.activity.activity_id} is cancelled; restore it first", code="cancelled")
+        refuse_cancelled(held)
         me = references.known.person_of(caller.principal.user_id)
         told = Told(PLAN, caller.now, caller.now, me, content)
         return await _record(tx, caller, references, life.change(held, told))
 
     return await caller.write(write)
+
+
+def refuse_cancelled(held: Held) -> None:
+    """Refuse changes to what is cancelled. Raises Conflict."""
+    if held.activity.cancelled_at is not None:
+        raise Conflict(f"activity {held.activity.activity_id} is cancelled; restore it first", code="cancelled")
 
 
 def _people(body: PlanBody) -> list[UUID | None]:
@@ -161,10 +193,11 @@ def _check_create_only(body: PlanBody, held: Held, references: References) -> No
 
 def _content(body: PlanBody, references: References, names: set[str], held: Held | None) -> dict[str, Any]:
     """Read what a body says about a plan: the fields in `names`."""
-    content = references.said(body, names)
+    earlier = held.activity.assignee if held is not None else None
+    content = references.said(body, names, held.activity.mentions if held is not None else ())
     if names & {"employee_id", "role_id"}:
-        content["assignee"] = references.assignee(body)
-    assignee = content.get("assignee", held.activity.assignee if held else None)
+        content["assignee"] = references.assignee(body, earlier)
+    assignee = content.get("assignee", earlier)
     if "due_datetime" in names:
         content |= references.due(body.due_datetime, assignee)
     elif "assignee" in content and held is not None and held.activity.due_date is not None:
@@ -193,6 +226,10 @@ async def _record(
 
 def _answer(caller: Caller, references: References, held: Held, *, status: int = 200, wrote: bool = False) -> Response:
     activity = held.activity
-    kind, rights = references.known.type_of(str(activity.type_id)), caller.rights(references.known)
-    shown = shown_scheduled(activity, kind, caller.now, rights)
+    shown = _shown(caller, references, held)
     return versioned(shown, activity.version, status, activity.activity_id if wrote else None)
+
+
+def _shown(caller: Caller, references: References, held: Held) -> dict[str, Any]:
+    kind = references.known.type_of(str(held.activity.type_id))
+    return shown_scheduled(held.activity, kind, caller.now, caller.rights(references.known))

@@ -3,7 +3,9 @@
 from datetime import datetime
 from typing import Any
 
+from libs.access.members import KnownRole
 from libs.contracts import activity as contract
+from libs.errors import Conflict, Forbidden
 from services.lifecycle.domain.held import (
     BY_REQUEST,
     HEARD,
@@ -47,13 +49,30 @@ def change(held: Held, told: Told) -> Decision:
     if later is None:
         return unchanged(held)
     before, after = held.activity, later.activity
-    if (before.due_at, before.due_date) != (after.due_at, after.due_date):
+    if (before.due_date or before.due_at) != (after.due_date or after.due_at):
         kind = "activity.rescheduled"
     elif before.assignee != after.assignee:
         kind = "activity.reassigned"
     else:
         kind = "activity.updated"
     return Decision("applied", later, (kind,))
+
+
+def claim(held: Held, told: Told, role: KnownRole | None) -> Decision:
+    """Give it to a member of the role it is assigned to; whoever was first keeps it. Raises Conflict, Forbidden."""
+    activity, assignee = held.activity, held.activity.assignee
+    taker = told.content["assignee"]
+    if assignee is not None and assignee.member_id is not None:
+        if assignee.member_id == taker.member_id:
+            return unchanged(held)
+        message = f"activity {activity.activity_id} is with {assignee.name or 'somebody else'} ({assignee.member_id})"
+        raise Conflict(message, code="taken", link=f"/api/activities/scheduled-activity/{activity.activity_id}")
+    if assignee is None or assignee.role_id is None:
+        raise Conflict(f"activity {activity.activity_id} is not assigned to a role", code="no_role")
+    if role is None or not role.live or taker.member_id not in role.member_ids:
+        message = f"only members of the role {assignee.name or assignee.role_id} can claim it"
+        raise Forbidden(message, code="not_in_role")
+    return change(held, told)
 
 
 def log(held: Held | None, subject: Subject, told: Told, *, by_request: bool = False) -> Decision:

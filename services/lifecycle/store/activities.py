@@ -72,6 +72,15 @@ async def find_activity(tx: Transaction, business_id: UUID, activity_id: UUID) -
     return None if row is None else Held(decode(row[2]).activity, row[0], row[1], row[3])
 
 
+async def find_version(tx: Transaction, business_id: UUID, activity_id: UUID, version: int) -> contract.Activity | None:
+    """Read an activity as it was at a version; None where there is none, or it was erased."""
+    document = await tx.value(
+        "select document from history where business_id = $1 and activity_id = $2 and version = $3",
+        business_id, activity_id, version,
+    )  # fmt: skip
+    return None if document is None else decode(document).activity
+
+
 async def save_activities(tx: Transaction, versions: Sequence[Version]) -> None:
     """Save new versions, at most one of each activity, and their place in the history.
 
