@@ -66,7 +66,7 @@ class ApiKey(Event):
 
 
 class RecordObject(Event):
-    """A kind of record: contact, account, lead, or the business's own."""
+    """A kind of record: contact, account, lead, or the business's own. Activities may not write its `locked_fields`."""
 
     business_id: UUID
     id: UUID
@@ -74,6 +74,7 @@ class RecordObject(Event):
     name: str
     api_name: str
     statuses: list[str] = Field(default_factory=list)
+    locked_fields: list[str] = Field(default_factory=list)
     created_at: Instant
     deleted_at: Instant | None = None
 

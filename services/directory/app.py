@@ -1,7 +1,20 @@
-"""Wiring: what directory serves."""
+"""Wiring: what directory serves and hears."""
 
+from libs.contracts.record import RecordRequested
 from libs.service import Service
-from services.directory.api import businesses, erasures, keys, members, objects, records, roles, security
+from services.directory import handlers
+from services.directory.api import (
+    businesses,
+    erasures,
+    keys,
+    members,
+    merging,
+    objects,
+    own_business,
+    records,
+    roles,
+    security,
+)
 from services.directory.settings import Settings
 
 
@@ -15,5 +28,8 @@ def create(settings: Settings) -> Service:
     service.serve(records.router)
     service.serve(objects.router)
     service.serve(erasures.router)
+    service.serve(merging.router)
+    service.serve(own_business.router)
     service.serve(security.router)
+    service.on(RecordRequested, handlers.apply_requests)
     return service

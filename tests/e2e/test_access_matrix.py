@@ -127,6 +127,13 @@ ROWS = [
     Row(f"DELETE {RECORDS}/{{record_id}}", "records.write", "spare_record", ok=204, path=CONTACT),
     Row(f"POST {RECORDS}/{{record_id}}/erase", "records.write", "spare_record", body(reason="asked"), 202, CONTACT),
     Row(f"GET {RECORDS}/{{record_id}}/erase", "records.read", "spare_record", path=CONTACT),
+    Row(f"POST {RECORDS}/{{record_id}}/merge", "records.write", "record", body(record_id=str(uuid7())), 422, CONTACT),
+    Row(f"POST {RECORDS}/{{record_id}}/unmerge", "records.write", "record", ok=409, path=CONTACT),
+    Row(f"POST {RECORDS}/{{record_id}}/archive", "records.write", "record", path=CONTACT),
+    Row(f"POST {RECORDS}/{{record_id}}/unarchive", "records.write", "record", path=CONTACT),
+    Row(f"POST {RECORDS}/{{record_id}}/convert", "records.write", "record", body(), 409, CONTACT),
+    Row("GET /api/directory/business", RW[0]),
+    Row("PATCH /api/directory/business", RW[1], None, body(settings={})),
     Row("GET /api/directory/security-events", RW[0]),
     Row("POST /ingest/activities", "ingest.write", None, lambda _: {"json": report()}, 202),
     Row(

@@ -3,25 +3,20 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
-from uuid import UUID
 
 import orjson
 from pydantic import ValidationError
 
 from libs.access import Principal
-from libs.contracts.ids import record_id_of, uuid7
 from libs.database import Transaction
 from libs.errors import Malformed, Problem, Rejected, TooLarge
-from libs.messaging.outbox import append
 from libs.service.problems import read_validation
 from libs.service.strict_json import read_json
 from services.directory.api.bodies import RecordBody
+from services.directory.api.writing import Referred, new_record, refer, save
 from services.directory.domain import rules
-from services.directory.domain.events import events_of
-from services.directory.store import members, records
-from services.directory.store.records import NewRecord, Place
+from services.directory.store import records
+from services.directory.store.records import Place
 
 LINES_MAX = 10_000
 LINE_MAX_BYTES = 256 << 10
@@ -60,10 +55,10 @@ class Lines:
             else:
                 self.good[index] = body
 
-    def refuse_unknown(self, statuses: Sequence[str], owners: set[UUID]) -> None:
-        """Move lines with an unknown status or owner to the bad ones."""
+    def refuse_unknown(self, statuses: Sequence[str], known: Referred) -> None:
+        """Move lines with an unknown status or reference to the bad ones."""
         for index, body in list(self.good.items()):
-            problems = list(rules.check_record(body.status, body.owner_id, statuses, owners))
+            problems = known.problems(body, statuses)
             if problems:
                 self.bad[index] = problems
                 del self.good[index]
@@ -81,17 +76,15 @@ def _read_line(line: bytes) -> RecordBody:
         raise Rejected("not valid", read_validation(error.errors())) from None
 
 
-async def save_lines(tx: Transaction, principal: Principal, found: dict[str, Any], lines: Lines, at: datetime) -> bytes:
-    """Save the good lines under the object `found` and answer each line: its record's id, or what is wrong."""
-    owners = {body.owner_id for body in lines.good.values() if body.owner_id is not None}
-    known = await members.list_member_ids(tx, principal.business_id, owners) if owners else set()
-    lines.refuse_unknown(found["statuses"], known)
-    place = Place(principal.business_id, found["api_name"])
+async def save_lines(
+    tx: Transaction, principal: Principal, place: Place, statuses: Sequence[str], lines: Lines
+) -> bytes:
+    """Save the good lines under an object with these statuses and answer each: its record's id, or what is wrong."""
+    lines.refuse_unknown(statuses, await refer(tx, place, lines.good.values()))
     new = {index: new_record(place, body) for index, body in lines.good.items()}
     waiting = list(new.values())
     for start in range(0, len(waiting), BATCH_ROWS):
-        rows = await records.save_records(tx, place, waiting[start : start + BATCH_ROWS], at, replace=True)
-        await append(tx, events_of("directory.record", rows))
+        await save(tx, principal, place, waiting[start : start + BATCH_ROWS], replace=True)
     gone = await records.list_erased(tx, principal.business_id, {each.id for each in waiting})
     for index in [index for index, each in new.items() if each.id in gone]:
         lines.bad[index] = [
@@ -102,10 +95,3 @@ async def save_lines(tx: Transaction, principal: Principal, found: dict[str, Any
         for index in sorted([*new, *lines.bad])
     ]
     return orjson.dumps({"results": results})
-
-
-def new_record(place: Place, body: RecordBody) -> NewRecord:
-    """Make a record of a body: its id follows from its external ref, if it has one."""
-    ref = body.external_ref
-    record_id = uuid7() if ref is None else record_id_of(place.business_id, place.object, ref)
-    return NewRecord(record_id, ref, body.name, body.status, body.owner_id, orjson.dumps(body.fields))

@@ -11,11 +11,10 @@ from libs.service.body import Body, Line
 from libs.service.clock import now
 from libs.service.http import DatabaseDep
 from services.directory.api.pages import must_exist
-from services.directory.api.records import Object, Reader, Writing
 from services.directory.api.security import done_by
+from services.directory.api.writing import Object, Reader, Writing, place_of
 from services.directory.domain.events import events_of
 from services.directory.store import records, security
-from services.directory.store.records import Place
 
 router = APIRouter(prefix="/api/directory/records/{object}/{record_id}/erase")
 
@@ -51,7 +50,7 @@ async def erase_record(record_id: UUID, body: EraseBody, call: Writing) -> Respo
 @router.get("")
 async def show_erasure(object_name: Object, record_id: UUID, principal: Reader, database: DatabaseDep) -> Response:
     """Show when, by whom and why a record's person was erased."""
-    place = Place(principal.business_id, object_name)
+    place = place_of(principal, object_name)
     async with database.transaction(principal) as tx:
         event = await security.find_event(tx, place.business_id, "record.erased", record_id)
         record = must_exist(await records.find_erased(tx, place, record_id), "erasure of record", record_id)

@@ -28,16 +28,22 @@ Writer = Annotated[Principal, Depends(may("directory.write"))]
 Named = Annotated[str, Line(100), Path(alias="object")]
 
 STATUSES_MAX = 100
+FIELDS_MAX = 500
 Name = Annotated[str, Line(200)]
+Fields = Annotated[list[Annotated[str, Line(255)]], Field(max_length=FIELDS_MAX)]
 Statuses = Annotated[list[Annotated[str, Line(100)]], Field(max_length=STATUSES_MAX)]
 
 
 class ObjectBody(Body):
-    """A new record object. Without `api_name` it is made of the name; without statuses records take any."""
+    """A new record object. Without `api_name` it is made of the name; without statuses records take any.
+
+    `locked_fields`: those of its records that activities may not write.
+    """
 
     name: Name
     api_name: Annotated[str, Line(100)] | None = None
     statuses: Statuses = Field(default_factory=list)
+    locked_fields: Fields = Field(default_factory=list)
 
 
 class ObjectPatch(Body):
@@ -45,6 +51,7 @@ class ObjectPatch(Body):
 
     name: Name = ""
     statuses: Statuses = Field(default_factory=list)
+    locked_fields: Fields = Field(default_factory=list)
 
 
 @router.post("", status_code=201)
@@ -57,7 +64,7 @@ async def create_object(body: ObjectBody, principal: Writer, request: Request, d
     business_id = principal.business_id
     new = {
         "business_id": business_id, "id": preset_id_of(business_id, "record_object", api_name), "api_name": api_name,
-        "name": body.name, "statuses": body.statuses, "created_at": now(),
+        "name": body.name, "statuses": body.statuses, "locked_fields": body.locked_fields, "created_at": now(),
     }  # fmt: skip
     async with database.transaction(principal) as tx:
 

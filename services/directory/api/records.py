@@ -1,34 +1,30 @@
 """Records of contact, account, lead and a business's own objects."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 
-from libs.access import Principal, may
-from libs.database import Database, Transaction
+from libs.database import Transaction
 from libs.errors import Conflict, Problem, Rejected
-from libs.messaging.outbox import append
 from libs.service.answers import if_match, versioned
 from libs.service.body import Line
 from libs.service.clock import now
 from libs.service.http import DatabaseDep
 from libs.service.idempotency import once
+from services.directory.api import writing
 from services.directory.api.bodies import RecordBody, RecordPatch, Ref
-from services.directory.api.bulk import Lines, new_record, save_lines
+from services.directory.api.bulk import Lines, save_lines
 from services.directory.api.pages import Page, answer_page, must_exist, shown
+from services.directory.api.writing import Object, Reader, Row, Write, Writing
 from services.directory.domain import rules
-from services.directory.domain.events import events_of
-from services.directory.store import businesses, members, objects, records
-from services.directory.store.records import NewRecord, Place
+from services.directory.store import businesses, records
+from services.directory.store.records import Place
 
 router = APIRouter(prefix="/api/directory/records/{object}")
 
-Reader = Annotated[Principal, Depends(may("records.read"))]
-Writer = Annotated[Principal, Depends(may("records.write"))]
-Object = Annotated[str, Line(255), Path(alias="object")]
 Search = Annotated[str, Line(200)]
 
 
@@ -39,34 +35,19 @@ class Filter:
     object: str
     search: str | None
     has_activities: bool | None
+    archived: bool
 
 
 async def _filter(
     object_name: Object,
     search: Annotated[Search | None, Query()] = None,
     has_activities: Annotated[bool | None, Query()] = None,
+    archived: Annotated[bool, Query()] = False,
 ) -> Filter:
-    return Filter(object_name, search, has_activities)
+    return Filter(object_name, search, has_activities, archived)
 
 
 Filtering = Annotated[Filter, Depends(_filter)]
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """A write to the records of an object."""
-
-    principal: Principal
-    place: Place
-    request: Request
-    database: Database
-
-
-async def _write(object_name: Object, principal: Writer, request: Request, database: DatabaseDep) -> Write:
-    return Write(principal, Place(principal.business_id, object_name), request, database)
-
-
-Writing = Annotated[Write, Depends(_write)]
 
 
 @router.post("", status_code=201)
@@ -75,15 +56,20 @@ async def create_record(body: RecordBody, call: Writing) -> Response:
     async with call.database.transaction(call.principal) as tx:
 
         async def write() -> Response:
-            new = await _check(tx, call.place, body)
-            rows = await records.save_records(tx, call.place, [new], now(), replace=False)
-            if not rows:
-                await _refuse_erased(tx, call.place, new.id)
-                link = f"/api/directory/records/{call.place.object}/{new.id}"
-                raise Conflict(f"external_ref: there is a record {body.external_ref!r} already", "ref_taken", link)
-            return await _announce(tx, rows[0], 201)
+            return writing.answer(await create(tx, call, call.place, body), 201)
 
         return await once(tx, call.principal, call.request, write)
+
+
+async def create(tx: Transaction, call: Write, place: Place, body: RecordBody) -> Row:
+    """Make a record. Raises Conflict where there is one with that external ref."""
+    new = await writing.check(tx, place, body)
+    rows = await writing.save(tx, call.principal, place, [new], replace=False)
+    if not rows:
+        await writing.refuse_erased(tx, place, new.id)
+        link = f"/api/directory/records/{place.object}/{new.id}"
+        raise Conflict(f"external_ref: there is a record {body.external_ref!r} already", "ref_taken", link)
+    return rows[0]
 
 
 @router.post("/bulk")
@@ -94,8 +80,8 @@ async def save_bulk(call: Writing) -> Response:
     async with call.database.transaction(call.principal) as tx:
 
         async def write() -> Response:
-            found = await _hold_object(tx, call.place)
-            answer = await save_lines(tx, call.principal, found, lines, now())
+            found = await writing.hold_object(tx, call.place)
+            answer = await save_lines(tx, call.principal, call.place, found["statuses"], lines)
             return Response(answer, media_type="application/json")
 
         return await once(tx, call.principal, call.request, write)
@@ -110,39 +96,40 @@ async def put_record(external_ref: Annotated[Ref, Path()], body: RecordBody, cal
     async with call.database.transaction(call.principal) as tx:
 
         async def write() -> Response:
-            new = await _check(tx, call.place, body.model_copy(update={"external_ref": external_ref}))
+            new = await writing.check(tx, call.place, body.model_copy(update={"external_ref": external_ref}))
             seen = if_match(call.request)
             if seen is not None:
-                await _lock(tx, call.place, new.id, seen)
-            rows = await records.save_records(tx, call.place, [new], now(), replace=True)
+                await writing.lock(tx, call.place, new.id, seen)
+            rows = await writing.save(tx, call.principal, call.place, [new], replace=True)
             if rows:
-                return await _announce(tx, rows[0], 201 if rows[0]["version"] == 1 else 200)
-            await _refuse_erased(tx, call.place, new.id)
+                return writing.answer(rows[0], 201 if rows[0]["version"] == 1 else 200)
+            await writing.refuse_erased(tx, call.place, new.id)
             record = must_exist(await records.find_record(tx, call.place, new.id), "record", new.id)
-            return versioned(shown(record), record["version"], wrote=new.id)
+            return writing.answer(record)
 
         return await once(tx, call.principal, call.request, write)
 
 
 @router.get("")
 async def list_records(filters: Filtering, page: Page, principal: Reader, database: DatabaseDep) -> Response:
-    """List records, newest first; `search` is a part of the name."""
+    """List records, newest first; `search` is a part of the name. Archived ones are listed with `archived=true`."""
     if filters.has_activities is not None:
         message = f"is not known here; ask /api/timeline/{filters.object}?has_activities=true or false"
         raise Rejected(f"has_activities {message}", [Problem("has_activities", "not_supported", message)])
-    place = Place(principal.business_id, filters.object)
-    mark = f"records:{place.object}:{filters.search or ''}"
+    place = writing.place_of(principal, filters.object)
+    mark = f"records:{place.object}:{filters.archived}:{filters.search or ''}"
     async with database.transaction(principal) as tx:
-        await _find_object(tx, place)
+        found = await businesses.find_object(tx, place.business_id, place.object)
+        must_exist(found, "record object", repr(place.object))
         after = page.after(principal, mark)
-        rows = await records.list_records(tx, place, filters.search, after, page.limit + 1)
+        rows = await records.list_records(tx, place, (filters.search, filters.archived), after, page.limit + 1)
     return answer_page(principal, mark, rows, page.limit)
 
 
 @router.get("/{record_id}")
 async def show_record(object_name: Object, record_id: UUID, principal: Reader, database: DatabaseDep) -> Response:
-    """Show one record."""
-    place = Place(principal.business_id, object_name)
+    """Show one record; `merged_into` names the one that stands for it since they were merged."""
+    place = writing.place_of(principal, object_name)
     async with database.transaction(principal) as tx:
         record = must_exist(await records.find_record(tx, place, record_id), object_name, record_id)
     return versioned(shown(record), record["version"])
@@ -150,23 +137,23 @@ async def show_record(object_name: Object, record_id: UUID, principal: Reader, d
 
 @router.patch("/{record_id}")
 async def change_record(record_id: UUID, body: RecordPatch, call: Writing) -> Response:
-    """Change what the body names."""
+    """Change what the body names; `account_id` moves it to another account."""
     async with call.database.transaction(call.principal) as tx:
 
         async def write() -> Response:
-            before = await _lock(tx, call.place, record_id, if_match(call.request))
-            await _refuse_erased(tx, call.place, record_id)
+            before = await writing.lock(tx, call.place, record_id, if_match(call.request))
+            await writing.refuse_erased(tx, call.place, record_id)
+            writing.refuse_merged(before)
             changes = body.model_dump(exclude_unset=True)
             if "fields" in changes:
-                merged = rules.merge_fields(orjson.loads(before["fields"]), changes["fields"])
-                changes["fields"] = orjson.dumps(merged)
+                stored = orjson.loads(before["fields"])
+                merged = rules.merge_fields(stored, changes["fields"])
+                changes["fields"] = before["fields"] if merged == stored else orjson.dumps(merged)
             after = before | changes
-            await _refuse_unknown(tx, call.place, after["status"], after["owner_id"])
-            if "fields" in changes and orjson.loads(before["fields"]) == merged:
-                after["fields"] = before["fields"]
+            await writing.check(tx, call.place, _as_body(after))
             if after == before:
-                return versioned(shown(before), before["version"], wrote=record_id)
-            return await _announce(tx, await records.save_record(tx, after | {"updated_at": now()}), 200)
+                return writing.answer(before)
+            return writing.answer(await writing.change(tx, call, before, after))
 
         return await once(tx, call.principal, call.request, write)
 
@@ -174,53 +161,12 @@ async def change_record(record_id: UUID, body: RecordPatch, call: Writing) -> Re
 @router.delete("/{record_id}", status_code=204)
 async def delete_record(record_id: UUID, call: Writing) -> Response:
     """Delete a record; what is linked to it stays."""
-    at = now()
     async with call.database.transaction(call.principal) as tx:
-        before = await _lock(tx, call.place, record_id, if_match(call.request))
-        record = await records.save_record(tx, before | {"updated_at": at, "deleted_at": at})
-        await append(tx, events_of("directory.record", [record]))
+        before = await writing.lock(tx, call.place, record_id, if_match(call.request))
+        record = await writing.change(tx, call, before, before | {"deleted_at": now()})
     return Response(status_code=204, headers={"x-wrote": f"{record_id}:{record['version']}"})
 
 
-async def _check(tx: Transaction, place: Place, body: RecordBody) -> NewRecord:
-    await _refuse_unknown(tx, place, body.status, body.owner_id)
-    return new_record(place, body)
-
-
-async def _refuse_unknown(tx: Transaction, place: Place, status: str | None, owner_id: UUID | None) -> None:
-    found = await _hold_object(tx, place)
-    owners = {owner_id} if owner_id is not None else set()
-    known = await members.list_member_ids(tx, place.business_id, owners) if owners else set()
-    problems = list(rules.check_record(status, owner_id, found["statuses"], known))
-    if problems:
-        raise Rejected("the record is not valid", problems)
-
-
-async def _find_object(tx: Transaction, place: Place) -> dict[str, Any]:
-    found = await businesses.find_object(tx, place.business_id, place.object)
-    return must_exist(found, "record object", repr(place.object))
-
-
-async def _hold_object(tx: Transaction, place: Place) -> dict[str, Any]:
-    """Find the object to write records of: it is not deleted before they are."""
-    found = await objects.hold_object(tx, place.business_id, place.object)
-    return must_exist(found, "record object", repr(place.object))
-
-
-async def _lock(tx: Transaction, place: Place, record_id: UUID, seen: int | None) -> dict[str, Any]:
-    record = must_exist(await records.lock_record(tx, place, record_id), place.object, record_id)
-    rules.check_version(record["version"], seen)
-    return record
-
-
-async def _refuse_erased(tx: Transaction, place: Place, record_id: UUID) -> None:
-    """Refuse to fill an erased record again. Raises Conflict."""
-    if await records.list_erased(tx, place.business_id, [record_id]):
-        link = f"/api/directory/records/{place.object}/{record_id}/erase"
-        raise Conflict(f"record {record_id}: {rules.ERASED}", "erased", link)
-
-
-async def _announce(tx: Transaction, record: dict[str, Any], status: int) -> Response:
-    """Append the record's event, and answer it."""
-    await append(tx, events_of("directory.record", [record]))
-    return versioned(shown(record), record["version"], status, record["id"])
+def _as_body(row: Row) -> RecordBody:
+    names = ("name", "status", "owner_id", "account_id", "visible_role_ids")
+    return RecordBody.model_construct(**{name: row[name] for name in names}, fields={}, external_ref=None)

@@ -26,6 +26,30 @@ async def insert_business(tx: Transaction, business_id: UUID, name: str, zone: s
     return dict(rows[0])
 
 
+async def find_business(tx: Transaction, business_id: UUID, *, lock: bool = False) -> Row | None:
+    """Find a business, and lock it if asked."""
+    row = await tx.find(
+        f"""
+        select business_id, business_id as id, version, name, zone, settings, created_at, deleted_at from business
+        where business_id = $1 and deleted_at is null {"for update" if lock else ""}
+        """,  # noqa: S608 - fixed texts
+        business_id,
+    )
+    return dict(row) if row else None
+
+
+async def save_settings(tx: Transaction, business_id: UUID, settings: bytes) -> Row:
+    """Save the settings (JSON) of a locked business as its next version."""
+    rows = await tx.fetch(
+        """
+        update business set version = version + 1, settings = $2 where business_id = $1
+        returning business_id, business_id as id, version, name, zone, settings, created_at, deleted_at
+        """,
+        business_id, settings,
+    )  # fmt: skip
+    return dict(rows[0])
+
+
 async def list_businesses(tx: Transaction, after: tuple[datetime, UUID], limit: int) -> list[Row]:
     """List all businesses, newest first (for the operator: worker's transaction)."""
     rows = await tx.fetch(

@@ -135,6 +135,16 @@ async def lock_roles(tx: Transaction, business_id: UUID, role_ids: Collection[UU
     return {row["id"] for row in rows}
 
 
+async def list_role_ids(tx: Transaction, business_id: UUID, role_ids: Collection[UUID]) -> set[UUID]:
+    """Tell which of these are live roles."""
+    rows = await tx.fetch(
+        "select id from role where business_id = $1 and id = any($2::uuid[]) and deleted_at is null",
+        business_id,
+        list(role_ids),
+    )
+    return {row["id"] for row in rows}
+
+
 async def add_to_roles(tx: Transaction, business_id: UUID, role_ids: Collection[UUID], member_id: UUID) -> list[Row]:
     """Put a member into locked roles and return their next versions."""
     rows = await tx.fetch(

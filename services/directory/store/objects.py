@@ -14,14 +14,16 @@ async def save_object(tx: Transaction, new: Row) -> Row | None:
     """Insert a record object, or bring a deleted one back as its next version; None where there is a live one."""
     row = await tx.find(
         """
-        insert into record_object (business_id, id, version, name, api_name, statuses, created_at)
-        values ($1, $2, 1, $3, $4, $5::text[], $6)
+        insert into record_object (business_id, id, version, name, api_name, statuses, created_at, locked_fields)
+        values ($1, $2, 1, $3, $4, $5::text[], $6, $7::text[])
         on conflict (business_id, api_name) do update
-        set version = record_object.version + 1, name = excluded.name, statuses = excluded.statuses, deleted_at = null
+        set version = record_object.version + 1, name = excluded.name, statuses = excluded.statuses, deleted_at = null,
+            locked_fields = excluded.locked_fields
         where record_object.deleted_at is not null
         returning *
         """,
         new["business_id"], new["id"], new["name"], new["api_name"], new["statuses"], new["created_at"],
+        new["locked_fields"],
     )  # fmt: skip
     return dict(row) if row else None
 
@@ -79,10 +81,12 @@ async def update_object(tx: Transaction, changed: Row) -> Row:
     """Save a locked record object as its next version."""
     rows = await tx.fetch(
         """
-        update record_object set version = version + 1, name = $3, statuses = $4::text[], deleted_at = $5
+        update record_object set version = version + 1, name = $3, statuses = $4::text[], deleted_at = $5,
+            locked_fields = $6::text[]
         where business_id = $1 and id = $2 returning *
         """,
         changed["business_id"], changed["id"], changed["name"], changed["statuses"], changed["deleted_at"],
+        changed["locked_fields"],
     )  # fmt: skip
     return dict(rows[0])
 
