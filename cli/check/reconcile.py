@@ -116,7 +116,8 @@ async def _compare_deliveries(stores: Stores, page: Page, endpoints: compare.End
         stores["webhook_dispatcher"],
         """
         select endpoint_id, activity_id, event_type, version from delivery
-        where business_id = $1 and activity_id > $2 and activity_id <= $3
+        where business_id = $1 and activity_id > $2 and activity_id <= $3 and replay_of is null
+            and event_type like 'activity.%'
         """,
         *page.span,
     )

@@ -1,7 +1,8 @@
 """A service's HTTP application: its routers, each route with a declared permission, errors as problem details."""
 
+from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
@@ -18,6 +19,18 @@ async def _database(request: Request) -> Database:
 
 DatabaseDep = Annotated[Database, Depends(_database)]
 """The database of the service whose route this is."""
+
+
+P = TypeVar("P")
+
+
+def shared(kind: type[P]) -> Callable[[Request], Awaitable[P]]:
+    """Make the dependency that gives a route the object of this class that its service shares."""
+
+    async def find(request: Request) -> P:
+        return cast(P, request.app.state.service.shared[kind])
+
+    return find
 
 
 class SlowDependency(Exception):

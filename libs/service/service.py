@@ -51,6 +51,7 @@ class Service:
         self._routers: list[tuple[APIRouter, int]] = []
         self._compressed: set[str] = set()
         self._subscriptions: list[Subscription] = []
+        self.shared: dict[type, object] = {}
         self._inbound: Inbound | None = None
         self._loops: list[tuple[float, Loop]] = []
         self._always: list[tuple[str, Callable[[], Awaitable[None]]]] = []
@@ -97,6 +98,10 @@ class Service:
     def always(self, run: Callable[[], Awaitable[None]]) -> None:
         """Keep `run` running for the process's life."""
         self._always.append((getattr(run, "__name__", repr(run)), run))
+
+    def share(self, part: object) -> None:
+        """Let routes have an object of this service, by its class: `Depends(shared(Class))`."""
+        self.shared[type(part)] = part
 
     def ready_when(self, check: Callable[[], list[str]]) -> None:
         """Add to `/healthz/<service>` the problems that `check` names."""

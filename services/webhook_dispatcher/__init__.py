@@ -1,6 +1,6 @@
 """Webhook dispatcher: who is told that something happened, and until when.
 
-Owns    endpoint, endpoint_revision, endpoint_secret, delivery, event, attempt, erased_activity, filter_failure
+Owns    endpoint, endpoint_revision, endpoint_secret, delivery, event, attempt, replay, erased_activity, filter_failure
 Serves  /api/webhooks
 Hears   activity.completed, .appended, .changed (erasures), activity.object, access
 Emits   nothing

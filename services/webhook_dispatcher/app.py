@@ -9,6 +9,7 @@ from libs.service.clock import now
 from services.webhook_dispatcher import api, handlers, partitions
 from services.webhook_dispatcher.delivery import Dispatcher, Policy
 from services.webhook_dispatcher.managed import follow_objects
+from services.webhook_dispatcher.replaying import Replayer
 from services.webhook_dispatcher.sealing import Sealer
 from services.webhook_dispatcher.sender import AiohttpSender
 from services.webhook_dispatcher.settings import Settings
@@ -41,6 +42,11 @@ def create(settings: Settings) -> Service:
     sealer = Sealer(settings.webhook_master_key.get_secret_value())
     dispatcher, unreadable = Dispatcher(policy, sealer, now), Unreadable(sealer)
 
+    replayer = Replayer(lambda: dispatcher.take_over((), more=True))
+
+    async def replay_chosen() -> None:
+        await replayer.run(service.database)
+
     async def deliver_due() -> None:
         sender = AiohttpSender(rules, settings.webhook_timeout_s, settings.webhook_connect_timeout_s)
         try:
@@ -54,6 +60,8 @@ def create(settings: Settings) -> Service:
     service.on(ActivityObject, follow_objects(sealer, rules), latest=True)
     service.on(ActivityEvent, handlers.forget_texts, topics=ERASING, latest=True)
     service.always(deliver_due)
+    service.always(replay_chosen)
+    service.share(replayer)
     service.every(HOUR_S, partitions.keep_days(settings.webhook_kept_days))
     service.every(UNREADABLE_S, unreadable.look)
     service.ready_when(unreadable.problems)

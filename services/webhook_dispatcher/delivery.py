@@ -207,7 +207,7 @@ class Dispatcher:
     async def _send(self, claim: Claimed, sender: Sender, at: datetime) -> Result:
         assert claim.body is not None
         keys = [self._sealer.open(sealed, claim.business_id, claim.endpoint_id) for sealed in claim.secrets]
-        headers = signing.headers_of(str(claim.id), int(at.timestamp()), claim.body, keys)
+        headers = signing.headers_of(str(claim.message_id or claim.id), int(at.timestamp()), claim.body, keys)
         if claim.traceparent is None or not tracing.is_on():
             return await sender.send(claim.url, headers, claim.body)
         with tracing.span("webhook-dispatcher", "POST webhook", "client", claim.traceparent):

@@ -14,6 +14,7 @@ from services.webhook_dispatcher.domain import subscriptions
 from services.webhook_dispatcher.domain.bodies import body_of, thin_body_of, without_texts
 from services.webhook_dispatcher.domain.subscriptions import Failures, Subscriber, is_too_old, types_of, who_hears
 from services.webhook_dispatcher.store import erased as erasing
+from services.webhook_dispatcher.store import missed as missing
 from services.webhook_dispatcher.store import queue
 from services.webhook_dispatcher.store import subscribers as subscribing
 from services.webhook_dispatcher.store.queue import Claimed, Owed, OwedEvent
@@ -93,8 +94,12 @@ async def _insert(
 ) -> None:
     """Insert what is owed: leased to this worker as far as it has permits, the rest for whoever has.
 
-    What is owed to a paused endpoint waits until it is resumed.
+    What is owed to a paused endpoint waits until it is resumed, what a disabled one misses until it is replayed.
     """
+    missed = [one for one in owed if subscribers[one.endpoint_id].disabled]
+    if missed:
+        await missing.insert_missed(tx, missed)
+        owed = [one for one in owed if not subscribers[one.endpoint_id].disabled]
     fits = dispatcher.fitting([one.endpoint_id for one in owed])
     idle = {one.endpoint_id: one.event.business_id for one in owed if not subscribers[one.endpoint_id].active}
     paused = await subscribing.lock_paused(tx, list(set(idle.values())), list(idle)) if idle else set()

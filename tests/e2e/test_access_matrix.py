@@ -18,6 +18,7 @@ UUIDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 PACKAGES = ("directory", "ingest", "lifecycle", "timeline_projector", "reporting", "webhook_dispatcher")
 SCHEDULED, LOGGED = "/api/activities/scheduled-activity", "/api/activities/logged"
 RECORDS, ENDPOINTS = "/api/directory/records/{object}", "/api/webhooks/endpoints"
+REPLAYS = "/api/webhooks/replays"
 OPERATOR = "operator"
 DUE, SPAN = "2031-01-01T10:00:00Z", {"from": "2026-01-01", "to": "2031-12-31"}
 Ask = Callable[[str], dict[str, Any]]
@@ -213,6 +214,14 @@ ROWS = [
     ),
     Row("GET /api/webhooks/deliveries/{id}", "webhooks.read", "delivery"),
     Row("GET /api/webhooks/deliveries/{id}/attempts", "webhooks.read", "delivery"),
+    Row("POST /api/webhooks/deliveries/{id}/replay", "webhooks.write", "delivery", ok=409),
+    Row(
+        f"POST {REPLAYS}", "webhooks.write", "endpoint",
+        lambda endpoint: {"json": {"endpoint_id": endpoint, "missed_since": DUE}}, 202,
+    ),
+    Row(f"GET {REPLAYS}", "webhooks.read"),
+    Row(f"GET {REPLAYS}/{{id}}", "webhooks.read", "replay"),
+    Row(f"POST {REPLAYS}/{{id}}/cancel", "webhooks.write", "replay"),
     *(
         Row(f"{operation}".replace("…", f"/api/operations/{package.replace('_', '-')}"), OPERATOR, None, sent, ok, path)
         for package in PACKAGES
@@ -355,6 +364,7 @@ async def furnish(system: System, client: httpx.AsyncClient) -> Tenant:
     assert closed.status_code == 202, closed.text
     things["interaction"] = closed.json()["interaction_id"]
     await until_told(client, tenant)
+    things["replay"] = await make(REPLAYS, {"endpoint_id": things["endpoint"], "statuses": ["delivered"]})
     kinds = (await client.get("/api/activities", headers=headers)).json()["results"]
     things["activity_object"] = next(kind["id"] for kind in kinds if kind["api_name"] == "call")
     return tenant

@@ -378,7 +378,7 @@ def _filter_ignored() -> None:
 
 @bug("told-after-deletion", "a deleted endpoint is still told", "I6", "I7")
 def _told_after_deletion() -> None:
-    in_sql("and status <> 'disabled' and deleted_at is null", "")
+    in_sql("where business_id = any($1) and deleted_at is null", "where business_id = any($1)")
     in_sql("with gone as (delete from endpoint_secret where business_id = $1 and endpoint_id = $2)", "")
     replace("services.webhook_dispatcher.delivery:Dispatcher._refuse", lambda old: lambda self, claim: None)
 

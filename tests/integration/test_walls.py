@@ -15,7 +15,10 @@ PACKAGES = ("directory", "ingest", "lifecycle", "timeline_projector", "reporting
 A, B = UUID(int=0xA), UUID(int=0xB)
 
 NOT_BY_BUSINESS = {
-    "webhook_dispatcher": {"delivery_due"},  # workers ask for what is due, whosever it is
+    "webhook_dispatcher": {
+        "delivery_due",
+        "replay_running",
+    },  # workers ask for what is due and what runs, whosever it is
 }
 KEYS_READ = {
     "business": {"business_id", "zone", "deleted_at"},
@@ -23,7 +26,7 @@ KEYS_READ = {
     "role": {"business_id", "id", "deleted_at", "permissions"},
     "api_key": {"business_id", "id", "kind", "hash", "scopes", "member_id", "expires_at", "revoked_at"},
 }
-CONSTRAINED = {"state": "logged", "outcome": "applied", "status": "active", "event_type": "activity.logged"}
+CONSTRAINED = {"state": "logged", "outcome": "applied", "status": "active", "event_type": "webhook.endpoint.disabled"}
 """Words for columns that take only some."""
 
 TABLES = """

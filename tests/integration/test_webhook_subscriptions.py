@@ -15,7 +15,6 @@ from services.webhook_dispatcher import handlers
 from services.webhook_dispatcher.domain.addresses import AddressRules
 from services.webhook_dispatcher.managed import endpoint_id_of, follow_objects
 from services.webhook_dispatcher.sealing import Sealer
-from services.webhook_dispatcher.store import subscribers
 from tests.conftest import MakeDatabase
 from tests.support.http import served, settle
 from tests.support.sink import Sink
@@ -156,8 +155,8 @@ async def test_url_of_an_object_that_may_not_be_sent_to_is_shown_as_refused(data
     await follow(database, definition(uuid7(), 1, webhook_url="https://10.0.0.1/"), rules=AddressRules())
     [row] = await endpoint_rows(database)
     assert (row["status"], row["disabled_reason"]) == ("disabled", "url_refused")
-    async with database.work() as tx:
-        assert await subscribers.list_subscribers(tx, [BUSINESS]) == ([], None, False)
+    await hear(database, [event_of(BUSINESS, type_id=row["activity_object_id"])])
+    assert [one["status"] for one in await deliveries_of(database)] == ["missed"]
 
 
 async def test_endpoint_of_an_object_is_not_changed_by_hand_but_switched_and_given_a_new_secret(

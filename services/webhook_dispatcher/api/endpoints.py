@@ -24,13 +24,14 @@ from services.webhook_dispatcher.domain.urls import read_url, refused
 from services.webhook_dispatcher.resolver import BlockedAddress
 from services.webhook_dispatcher.sealing import Sealer
 from services.webhook_dispatcher.settings import Settings
-from services.webhook_dispatcher.store import endpoints, subscribers
+from services.webhook_dispatcher.store import endpoints, missed, subscribers
 from services.webhook_dispatcher.store.endpoints import EndpointState
 
 router = APIRouter(prefix="/api/webhooks/endpoints")
 Reader = Annotated[Principal, Depends(may("webhooks.read"))]
 Writer = Annotated[Principal, Depends(may("webhooks.write"))]
 NOTHING = EndpointState("", "", (), (), (), "active")
+REPLAYS = "/api/webhooks/replays"
 PLAIN = ("url", "description", "rate_limit_per_s", "timeout_s", "ordered", "skip_after_s", "schedule_s")
 
 
@@ -149,12 +150,21 @@ async def change_state(
         saved = await endpoints.update_endpoint(tx, principal.business_id, id_, state)
         revision = (id_, saved["version"])
         await endpoints.insert_revision(tx, principal.business_id, revision, principal.key_id, state.document())
+        shown = show_endpoint(saved)
         if state.status == "active" and row["status"] != "active":
             await endpoints.resume_parked(tx, principal.business_id, id_)
-        return versioned(show_endpoint(saved), saved["version"], 200, id_)
+            shown["missed"] = await _missed(tx, principal.business_id, id_)
+        return versioned(shown, saved["version"], 200, id_)
 
     async with database.transaction(principal) as tx:
         return await once(tx, principal, request, write)
+
+
+async def _missed(tx: Transaction, business_id: UUID, id_: UUID) -> dict[str, Any]:
+    """Say how much an endpoint missed while it was disabled, and how to have it."""
+    count, since = await missed.count_missed(tx, business_id, id_)
+    body = {"endpoint_id": id_, "from": since, "statuses": ["missed"]}
+    return {"count": count, "replay": {"method": "POST", "path": REPLAYS, "body": body} if count else None}
 
 
 async def locked_endpoint(tx: Transaction, principal: Principal, id_: UUID, request: Request) -> dict[str, Any]:

@@ -20,7 +20,8 @@ GRACE = timedelta(seconds=5)
 class Subscriber:
     """What decides whether an endpoint is told, and what it takes to do so; an empty filter lets everything through.
 
-    `secrets` are sealed. One that is paused (not `active`) is owed its deliveries and gets them later.
+    `secrets` are sealed. One that is paused (not `active`) is owed its deliveries and gets them later; what a
+    `disabled` one misses is kept, so that it may be replayed.
     """
 
     business_id: UUID
@@ -35,6 +36,7 @@ class Subscriber:
     url: str = ""
     secrets: tuple[bytes, ...] = ()
     active: bool = False
+    disabled: bool = False
 
 
 def types_of(event: ActivityEvent) -> tuple[EventType, ...]:

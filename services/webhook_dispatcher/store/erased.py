@@ -47,6 +47,7 @@ async def list_bodies(tx: Transaction, keys: Sequence[Key]) -> list[Any]:
         select distinct e.business_id, e.day, e.id, e.activity_id, e.body
         from unnest($1::uuid[], $2::uuid[]) as wanted (business_id, activity_id)
         join delivery d on d.business_id = wanted.business_id and d.activity_id = wanted.activity_id
+            and d.replay_of is null
         join event e on e.business_id = d.business_id and e.day = d.event_day and e.id = d.event_id
         """,
         [business_id for business_id, _ in keys],

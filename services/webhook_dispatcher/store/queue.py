@@ -49,6 +49,8 @@ class Claimed(NamedTuple):
     body: bytes | None
     traceparent: str | None
     secrets: Sequence[bytes]
+    message_id: UUID | None = None
+    """The webhook-id, where it is not its own: of the delivery that this one replays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +147,14 @@ async def claim_due(tx: Transaction, room: Room, lease_s: float) -> list[Claimed
         claimed as (
             update delivery d set next_at = now() + make_interval(secs => $6), lease_no = d.lease_no + 1
               from chosen c where d.business_id = c.business_id and d.id = c.id
-            returning d.business_id, d.id, d.endpoint_id, d.lease_no, d.attempts, d.event_day, d.event_id)
+            returning d.business_id, d.id, d.endpoint_id, d.lease_no, d.attempts, d.event_day, d.event_id,
+                      d.replay_of)
         select c.business_id, c.id, c.endpoint_id, c.lease_no, c.attempts, e.url, e.status,
                e.deleted_at is not null as deleted, v.body, v.traceparent,
                array(select s.sealed from endpoint_secret s
                       where s.business_id = c.business_id and s.endpoint_id = c.endpoint_id
-                        and (s.expires_at is null or s.expires_at > now()) order by s.id desc) as secrets
+                        and (s.expires_at is null or s.expires_at > now()) order by s.id desc) as secrets,
+               c.replay_of
           from claimed c
           join endpoint e on e.business_id = c.business_id and e.id = c.endpoint_id
           left join event v on v.business_id = c.business_id and v.day = c.event_day and v.id = c.event_id

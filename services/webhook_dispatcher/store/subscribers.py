@@ -8,6 +8,9 @@ from uuid import UUID
 from libs.database import Transaction
 from services.webhook_dispatcher.domain.subscriptions import Subscriber
 
+MISSED_DAYS = 30
+"""For so long after it was disabled it is kept what an endpoint misses."""
+
 
 async def lock_paused(tx: Transaction, business_ids: Sequence[UUID], ids: Sequence[UUID]) -> set[UUID]:
     """Say which of these endpoints are paused; none of them is resumed before this transaction ends."""
@@ -22,8 +25,8 @@ async def lock_paused(tx: Transaction, business_ids: Sequence[UUID], ids: Sequen
 async def list_subscribers(
     tx: Transaction, business_ids: Sequence[UUID]
 ) -> tuple[list[Subscriber], datetime | None, bool]:
-    """List the endpoints of some businesses that are to be told, the database's time, and whether lately any activity
-    was erased.
+    """List the endpoints of some businesses that are to be told, those disabled lately too, the database's time, and
+    whether lately any activity was erased.
 
     The time is None when today's partitions are missing: nothing can be kept then.
     """
@@ -36,16 +39,17 @@ async def list_subscribers(
                         and (s.expires_at is null or s.expires_at > now()) order by s.id desc) as secrets,
                case when to_regclass('event_' || to_char(current_date, 'YYYYMMDD')) is not null then now() end as now,
                exists (select from erased_activity) as any_erased
-          from endpoint e where business_id = any($1) and status <> 'disabled' and deleted_at is null
+          from endpoint e where business_id = any($1) and deleted_at is null
+           and (status <> 'disabled' or updated_at > now() - make_interval(days => $2))
         """,
-        business_ids,
-    )
+        business_ids, MISSED_DAYS,
+    )  # fmt: skip
     subscribers = [
         Subscriber(
             row["business_id"], row["id"], row["created_at"],
             frozenset(row["event_types"]), frozenset(row["sources"]), frozenset(row["activity_objects"]),
             frozenset(row["record_objects"]), row["expression"], row["body_form"] == "thin", row["url"],
-            tuple(row["secrets"]), row["status"] == "active",
+            tuple(row["secrets"]), row["status"] == "active", row["status"] == "disabled",
         )
         for row in rows
     ]  # fmt: skip

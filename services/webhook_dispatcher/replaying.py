@@ -1,0 +1,83 @@
+"""Replays that run: a slice at a time, never more in hand than a budget, little while fresh deliveries wait."""
+
+import asyncio
+from collections.abc import Callable
+from uuid import UUID
+
+from libs.database import Database, Transaction
+from libs.errors import Unavailable
+from services.webhook_dispatcher.store import replays
+from services.webhook_dispatcher.store.replays import Row, Selection
+
+IN_HAND_MAX, IN_HAND_BEHIND_MAX = 128, 8
+STEP_S, IDLE_S = 0.05, 5.0
+
+
+class Replayer:
+    """Releases what replays selected; `wake` tells the dispatcher that something is due."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.wake = wake
+        self._asked = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Look at once: there is a new replay."""
+        self._asked.set()
+
+    async def run(self, database: Database) -> None:
+        """Take every running replay on, a slice each in turn, for the life of the process."""
+        while True:
+            self._asked.clear()
+            try:
+                running = await self.step(database)
+            except Unavailable:
+                running = False
+            try:
+                async with asyncio.timeout(STEP_S if running else IDLE_S):
+                    await self._asked.wait()
+            except TimeoutError:
+                continue
+
+    async def step(self, database: Database) -> bool:
+        """Take every running replay on by one slice; return whether there are any."""
+        async with database.work() as tx:
+            running = await replays.list_running(tx)
+        for business_id, id_ in running:
+            async with database.work() as tx:
+                if await _release_slice(tx, business_id, id_):
+                    tx.on_commit(self.wake)
+        return bool(running)
+
+
+async def _release_slice(tx: Transaction, business_id: UUID, id_: UUID) -> int:
+    row = await replays.lock_step(tx, business_id, id_)
+    if row is None:
+        return 0
+    if not row["there"]:
+        await replays.end_replay(tx, business_id, id_, "cancelled", "the endpoint was deleted")
+        return 0
+    room = (IN_HAND_BEHIND_MAX if row["behind"] else IN_HAND_MAX) - row["in_hand"]
+    chosen = await replays.list_chosen(tx, business_id, _rest_of(row), max(room, 1))
+    if not chosen:
+        await replays.end_replay(tx, business_id, id_, "done")
+    if not chosen or room <= 0 or row["endpoint_status"] != "active":
+        return 0
+    return await _release(tx, (business_id, id_), chosen)
+
+
+async def _release(tx: Transaction, replay: tuple[UUID, UUID], chosen: list[Row]) -> int:
+    kept = [one for one in chosen if one["kept"]]
+    missed = [one["id"] for one in kept if one["status"] == "missed"]
+    if missed:
+        await replays.release_missed(tx, *replay, missed)
+    again = [one["id"] for one in kept if one["status"] != "missed"]
+    if again:
+        await replays.insert_copies(tx, *replay, again)
+    await replays.advance(tx, replay, chosen[-1]["id"], (len(kept), len(chosen) - len(kept)))
+    return len(kept)
+
+
+def _rest_of(row: Row) -> Selection:
+    return Selection(
+        row["endpoint_id"], row["after_id"], row["end_id"], row["statuses"], row["event_types"], row["only_missed"]
+    )
