@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from libs.access import copy, store
-from libs.access.credentials import Credentials, read_credentials
+from libs.access.credentials import Credentials, read_credentials, read_session
 from libs.access.keys import hash_of, matches, parse_key
 from libs.access.lookup import Lookup, Place
 from libs.access.principal import Principal, Standing
@@ -54,13 +54,29 @@ class Access:
         """
         credentials = read_credentials(headers, named=named)
         self._refuse_when_stale()
-        key = await self.lookup(credentials.key)
-        if key is None:
-            raise Unauthenticated("this key is not known")
-        _refuse_ended(key)
+        key = await self._known(credentials.key, "key")
         if credentials.business_id is not None and credentials.business_id != key.business_id:
             raise _forbidden("X-BUSINESS-ID", "this key belongs to another business")
         return await self._principal_of(key, credentials)
+
+    async def authenticate_session(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
+        """Recognise a member by token, in an application by its key, as `/v1` has it: both rights are needed.
+
+        Raises Malformed (400), Unauthenticated (401), Forbidden (403), Unavailable (503).
+        """
+        credentials = read_session(headers)
+        self._refuse_when_stale()
+        key, token = await self._known(credentials.key, "x-api-key"), await self._known(credentials.token, "token")
+        if key.kind == "member" or token.kind != "member":
+            raise Unauthenticated("send an API key in x-api-key and a member's token in Authorization: Bearer")
+        if {key.business_id, token.business_id} != {credentials.business_id}:
+            raise _forbidden("x-org-id", "key and token belong to another business")
+        user_id = token.member_id
+        standing = None if user_id is None else await self._members.find((token.business_id, user_id), _is_there)
+        if standing is None:
+            raise Unauthenticated("the member of this token is not known")
+        scopes = key.scopes & token.scopes
+        return Principal(token.business_id, token.id, token.kind, user_id, scopes, token.zone, standing)
 
     async def lookup(self, text: str) -> KeyRow | None:
         """Find a key by its whole text, waiting up to `reference_wait_max_ms` for one that is not known yet.
@@ -71,6 +87,13 @@ class Access:
         if place is None:
             return None
         return await self._keys.find((place.business_id, place.id), partial(_is_key, hash_of(text)))
+
+    async def _known(self, text: str, what: str) -> KeyRow:
+        key = await self.lookup(text)
+        if key is None:
+            raise Unauthenticated(f"this {what} is not known")
+        _refuse_ended(key)
+        return key
 
     def subscriptions(self) -> list[Heard]:
         """Say what the copy hears, and who saves it; nothing where the tables are the truth themselves."""

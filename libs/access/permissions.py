@@ -30,10 +30,13 @@ Reports of an upstream system may be about anybody's activities, deliveries show
 """
 
 
-def may(scope: str, *, named: bool = False, permission: str | None = None) -> Callable[[Request], Awaitable[Principal]]:
+def may(
+    scope: str, *, named: bool = False, session: bool = False, permission: str | None = None
+) -> Callable[[Request], Awaitable[Principal]]:
     """Make the dependency that lets callers with `scope` through; its attribute `scope` is the declaration.
 
-    With `named`, X-BUSINESS-ID and X-USER-ID are required. A member also needs `permission` for `all`, if it is given.
+    With `named`, X-BUSINESS-ID and X-USER-ID are required; with `session` an API key and a member's token (`/v1`).
+    A member also needs `permission` for `all`, if it is given.
 
     Raises Malformed, Unauthenticated, Forbidden, TooMany, Unavailable.
     """
@@ -43,7 +46,10 @@ def may(scope: str, *, named: bool = False, permission: str | None = None) -> Ca
 
     async def principal_with_scope(request: Request) -> Principal:
         access = cast(Access, request.app.state.access)
-        principal = await access.authenticate(request.scope["headers"], named=named)
+        headers = request.scope["headers"]
+        principal = await (
+            access.authenticate_session(headers) if session else access.authenticate(headers, named=named)
+        )
         request.state.business_id = principal.business_id
         left = request.state.rate = access.rates.take(principal, time.monotonic())
         if left.wait_s:

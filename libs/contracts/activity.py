@@ -14,6 +14,7 @@ AppendKind = Literal["note", "attachment", "correction", "retraction"]
 State = Literal["scheduled", "overdue", "completed", "logged", "cancelled", "deleted"]
 SourceKind = Literal["manual", "interaction", "external", "campaign", "workflow"]
 Direction = Literal["inbound", "outbound"]
+Privacy = Literal["public", "private", "team"]
 
 
 class Link(Shape):
@@ -26,10 +27,11 @@ class Link(Shape):
 
 
 class Person(Shape):
-    """Somebody who takes part: a member of the business, or a name from elsewhere."""
+    """Somebody who takes part: a member of the business, or a name from elsewhere, maybe with a mail address."""
 
     member_id: UUID | None = None
     name: str | None = None
+    email: str | None = None
 
 
 class Assignee(Shape):
@@ -59,7 +61,8 @@ class Activity(Shape):
     `due_at` of a date-only due is the end of that day in the assignee's zone (`due_date` keeps the date).
     `at` orders timelines: `occurred_at` if logged (absent in a log: `logged_at`), else `due_at`, else `created_at`.
     `appends` holds the newest 20; `appends_count` counts all. `erased_at`: its texts and people were erased.
-    `interaction_id`: the conversation that it was made from.
+    `interaction_id`: the conversation that it was made from. `privacy`: who may see it; `private`: its creator and
+    whoever takes part, `team`: besides them those who share a role with the creator.
     """
 
     business_id: UUID
@@ -109,6 +112,8 @@ class Activity(Shape):
     interaction_id: UUID | None = None
     appends: list[Append] = Field(default_factory=list)
     appends_count: int = 0
+    privacy: Privacy = "public"
+    comments_count: int = 0
 
 
 class Change(Shape):

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 import structlog
+from fastapi import Response
 
 from libs import tracing
 from libs.contracts.ids import uuid7
@@ -81,15 +82,15 @@ class Edge:
         except Disconnected:
             status = 499
         except Crowded as error:
-            await problems.answer_to(error, request_id)(scope, receive, answer)
+            await _say(problems.answer_to(error, request_id), scope, receive, answer)
             metrics.CROWDED.labels(self._service).inc()
             return
         except ActivitiesError as error:
-            await problems.answer_to(error, request_id)(scope, receive, answer)
+            await _say(problems.answer_to(error, request_id), scope, receive, answer)
         except Exception as error:
             log.exception("request failed", request_id=request_id, path=scope["path"], error=type(error).__name__)
             if status == 0:
-                await problems.failed(request_id)(scope, receive, answer)
+                await _say(problems.failed(request_id), scope, receive, answer)
         self._note(scope, status, time.perf_counter() - started)
 
     async def _serve(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
@@ -141,6 +142,10 @@ class Edge:
             request_id=state["request_id"],
             business_id=str(state["business_id"]) if "business_id" in state else None,
         )
+
+
+async def _say(problem: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    await problems.shaped(scope["path"], problem)(scope, receive, send)
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:

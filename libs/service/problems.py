@@ -1,6 +1,7 @@
 """Errors as answers: problem details (RFC 9457) that name each field and what is wrong with it."""
 
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -34,17 +35,34 @@ def problem(status: int, code: str, detail: str, request_id: str, **more: Any) -
     return Response(orjson.dumps(content), status, media_type="application/problem+json")
 
 
+def shaped(path: str, answer: Response) -> Response:
+    """Give a problem the shape of the product whose path it is: under /v1 `{statusCode, message, error}`.
+
+    `message` names every field that is wrong; where something else is in the way, it leads there.
+    """
+    if not path.startswith("/v1/") or answer.media_type != "application/problem+json":
+        return answer
+    found, status = orjson.loads(bytes(answer.body)), 400 if answer.status_code == 422 else answer.status_code
+    message = "; ".join(f"{each['field']}: {each['message']}" for each in found["errors"]) or found["detail"]
+    if "link" in found:
+        message += f"; see {found['link']}"
+    content = {"statusCode": status, "message": message, "error": HTTPStatus(status).phrase}
+    plain = Response(orjson.dumps(content), status, media_type="application/json")
+    plain.headers.update({name: answer.headers[name] for name in ("retry-after", "allow") if name in answer.headers})
+    return plain
+
+
 def install(app: FastAPI, invalid_status: Callable[[Request], int]) -> None:
     """Turn what routes raise into answers; `invalid_status` says 400 or 422 for a request's path."""
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, ActivitiesError)
-        return answer_to(error, request.state.request_id, invalid_status(request))
+        return shaped(request.url.path, answer_to(error, request.state.request_id, invalid_status(request)))
 
     async def unreadable(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         status, request_id = invalid_status(request), request.state.request_id
-        return _invalid(status, "invalid", read_validation(error.errors()), request_id)
+        return shaped(request.url.path, _invalid(status, "invalid", read_validation(error.errors()), request_id))
 
     async def starlettes(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -52,10 +70,10 @@ def install(app: FastAPI, invalid_status: Callable[[Request], int]) -> None:
         code = {404: "no_such_route", 405: "method_not_allowed"}.get(error.status_code, "http_error")
         answer = problem(error.status_code, code, detail, request.state.request_id)
         answer.headers.update(error.headers or {})
-        return answer
+        return shaped(request.url.path, answer)
 
     async def unforeseen(request: Request, error: Exception) -> Response:
-        return failed(request.state.request_id)
+        return shaped(request.url.path, failed(request.state.request_id))
 
     app.add_exception_handler(Exception, unforeseen)
     app.add_exception_handler(ActivitiesError, ours)

@@ -133,7 +133,8 @@ class Process:
         page = pages.find(path, accept, self.openapi)
         if page is not None:
             return page
-        return problems.problem(404, "no_such_route", f"there is no {scope['method']} {path[:200]}", _id(scope))
+        missing = problems.problem(404, "no_such_route", f"there is no {scope['method']} {path[:200]}", _id(scope))
+        return problems.shaped(path, missing)
 
     async def _readiness(self, scope: Scope) -> Response:
         """200 when every database answers; with an `X-API-KEY`, when every copy of the keys knows it too."""

@@ -6,6 +6,7 @@ from libs.service import Service
 from libs.service.erasures import FailingErasures
 from services.lifecycle import erasing, handlers, waits
 from services.lifecycle.api import lists, logged, objects, scheduled
+from services.lifecycle.api.accounts import activities, comments
 from services.lifecycle.settings import Settings
 from services.lifecycle.store import erasures
 
@@ -17,7 +18,8 @@ FAILING_S = 10.0
 def create(settings: Settings) -> Service:
     """Make the service. Routers with fixed words come before those with an object's name in their place."""
     service = Service("lifecycle", settings)
-    for router in (lists.router, scheduled.router, objects.router, logged.router, lists.responses, objects.detail):
+    s1 = (lists.router, scheduled.router, objects.router, logged.router, lists.responses, objects.detail)
+    for router in (*s1, activities.router, comments.router):
         service.serve(router, invalid_status=400)
     service.on(ReportReceived, handlers.admit_activities, on_set_aside=handlers.answer_set_aside)
     service.on(Business, handlers.begin_businesses, latest=True)

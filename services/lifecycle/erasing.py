@@ -18,7 +18,7 @@ from libs.service.clock import now
 from services.lifecycle import admission, recording
 from services.lifecycle.domain import erasure as rules
 from services.lifecycle.recording import Entry
-from services.lifecycle.store import activities, admissions, erasures
+from services.lifecycle.store import activities, admissions, comments, erasures
 from services.lifecycle.store.erasures import Erasure
 
 SLICE = 300
@@ -74,6 +74,7 @@ async def _erase_slice(tx: Transaction, erasure: Erasure, at: datetime) -> tuple
         held = await activities.lock_activities(tx, linked)
         await recording.record(tx, [Entry(rules.erase(each, erasure.record_id, at)) for each in held.values()])
         await erasures.erase_versions(tx, linked)
+        await comments.erase_comments(tx, linked)
         for reports in (await admissions.list_waiting(tx, linked)).values():
             await admission.refuse(tx, reports, rules.REFUSED, at)
     finished = len(looked_at) < SLICE

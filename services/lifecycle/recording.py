@@ -12,8 +12,9 @@ from libs.contracts.ids import key_of
 from libs.database import Transaction
 from libs.messaging.outbox import Outgoing, append
 from services.lifecycle.domain.chain import SALT_BYTES, Skeleton, content_hash_of, hash_of
-from services.lifecycle.domain.held import ActivityEvent, Change, Decision
-from services.lifecycle.store import activities
+from services.lifecycle.domain.held import ActivityEvent, Change, Decision, Held
+from services.lifecycle.domain.privacy import restricted_of
+from services.lifecycle.store import accounts, activities, privacy
 from services.lifecycle.store.activities import Key, Version
 
 _encode = msgspec.json.Encoder().encode
@@ -56,7 +57,18 @@ async def record(tx: Transaction, entries: Sequence[Entry], answers: Sequence[Ou
         await activities.save_activities(tx, versions)
     if additions:
         await activities.insert_appends(tx, additions)
+    await _save_beside(tx, [each.held for versions in rounds for each in versions])
     await append(tx, [*events, *answers])
+
+
+async def _save_beside(tx: Transaction, saved: Sequence[Held]) -> None:
+    """Keep what lists ask for besides: the accounts that activities are linked to, and who may see them."""
+    linked = [row for held in saved if held.activity.links for row in accounts.linked_of(held.activity)]
+    if linked:
+        await accounts.save_linked(tx, linked)
+    restricted = [row for held in saved if (row := restricted_of(held)) is not None]
+    if restricted:
+        await privacy.save_restricted(tx, restricted)
 
 
 def _written(entry: Entry, previous: bytes, salt: bytes) -> tuple[Version, Outgoing]:

@@ -26,7 +26,13 @@ KEYS_READ = {
     "role": {"business_id", "id", "deleted_at", "permissions"},
     "api_key": {"business_id", "id", "kind", "hash", "scopes", "member_id", "expires_at", "revoked_at"},
 }
-CONSTRAINED = {"state": "logged", "outcome": "applied", "status": "active", "event_type": "webhook.endpoint.disabled"}
+CONSTRAINED = {
+    "state": "logged",
+    "outcome": "applied",
+    "status": "active",
+    "event_type": "webhook.endpoint.disabled",
+    "privacy": "team",
+}
 """Words for columns that take only some."""
 
 TABLES = """

@@ -24,9 +24,9 @@ from services.lifecycle import admission
 from services.lifecycle.domain.held import Held
 from services.lifecycle.domain.known import Known
 from services.lifecycle.domain.rights import Rights, rights_of
-from services.lifecycle.store import activities, records
+from services.lifecycle.store import activities, privacy, records
 
-COPIED = ("employee_id", "role_id", "mentions", "associated_entities", "related_objects")
+COPIED = ("employee_id", "role_id", "mentions", "associated_entities", "related_objects", "accountId", "participants")
 """References to what is copied from directory, and may arrive a moment after its caller has heard of it."""
 POLL_S = 0.05
 
@@ -65,18 +65,26 @@ class Caller:
                     raise
             await asyncio.sleep(POLL_S)
 
-    async def find(self, tx: Transaction, activity_id: UUID, known: Known, *, logged: bool = False) -> Held:
-        """Read the activity of that id as scheduled (or logged) one, if the caller sees it. Raises NotFound."""
-        held = await activities.find_activity(tx, self.business_id, activity_id)
-        return await self._see(tx, visible(held, activity_id, logged=logged), known, logged=logged)
+    async def find(
+        self, tx: Transaction, activity_id: UUID, known: Known, *, logged: bool = False, deleted: bool = False
+    ) -> Held:
+        """Read the activity of that id as scheduled (or logged) one, if the caller sees it; `deleted`: also deleted.
 
-    async def lock(self, tx: Transaction, activity_id: UUID, known: Known, act: Act, *, logged: bool = False) -> Held:
+        Raises NotFound.
+        """
+        held = await activities.find_activity(tx, self.business_id, activity_id)
+        found = visible(held, activity_id, logged=logged, deleted=deleted)
+        return await self._see(tx, found, known, logged=logged)
+
+    async def lock(  # noqa: PLR0913 - two of them are words
+        self, tx: Transaction, activity_id: UUID, known: Known, act: Act, *, logged: bool = False, deleted: bool = False
+    ) -> Held:
         """Lock the activity of that id as scheduled (or logged) one, to do something with it that the caller may do.
 
         Raises NotFound, also where the caller does not see it, and Forbidden.
         """
         locked = await activities.lock_activities(tx, [(self.business_id, activity_id)])
-        found = visible(locked.get((self.business_id, activity_id)), activity_id, logged=logged)
+        found = visible(locked.get((self.business_id, activity_id)), activity_id, logged=logged, deleted=deleted)
         held = await self._see(tx, found, known, logged=logged)
         require(self.rights(known).may(act, held.activity), act, f"activity {activity_id}")
         return held
@@ -100,17 +108,27 @@ class Caller:
         return rights_of(self.principal, known.types.values())
 
     async def sight(self, tx: Transaction, known: Known) -> Sight | None:
-        """Tell what lists show to the caller; None: everything."""
+        """Tell what lists show to the caller; None: everything that is for everybody."""
         return await sight_of(tx, self.principal, self.rights(known).shut)
+
+    async def reader(self, tx: Transaction) -> UUID | None:
+        """Name the caller where some activities are not for everybody; None: all are."""
+        some = await privacy.has_restricted(tx, self.business_id)
+        return (self.principal.user_id or privacy.NOBODY) if some else None
 
     async def sees(self, tx: Transaction, held: Held, known: Known) -> bool:
         """Tell whether the caller sees an activity."""
+        activity, reader_id = held.activity, self.principal.user_id
+        if activity.privacy != "public" and await privacy.is_hidden(
+            tx, activity.business_id, activity.activity_id, reader_id
+        ):
+            return False
         rights = self.rights(known)
-        if rights.standing is None or rights.is_assigned(held.activity):
+        if rights.standing is None or rights.is_assigned(activity):
             return True
-        linked = linked_of(held.activity)
+        linked = linked_of(activity)
         hidden = bool(linked) and await records.is_guarded(tx, self.business_id, linked, rights.standing.role_ids)
-        return rights.may_view(held.activity, hidden=hidden)
+        return rights.may_view(activity, hidden=hidden)
 
     async def _see(self, tx: Transaction, held: Held, known: Known, *, logged: bool) -> Held:
         if not await self.sees(tx, held, known):
@@ -128,9 +146,9 @@ class Caller:
         await admission.retry(tx, [(held.activity.business_id, held.activity.activity_id)], self.now)
 
 
-def visible(held: Held | None, activity_id: UUID, *, logged: bool = False) -> Held:
-    """Pass on what is there as scheduled (or logged) activity. Raises NotFound."""
-    if held is None or held.activity.deleted_at is not None:
+def visible(held: Held | None, activity_id: UUID, *, logged: bool = False, deleted: bool = False) -> Held:
+    """Pass on what is there as scheduled (or logged) activity; with `deleted` a deleted one too. Raises NotFound."""
+    if held is None or (held.activity.deleted_at is not None and not deleted):
         raise _no_such(activity_id, logged=logged)
     if (held.activity.logged_at if logged else held.activity.planned_at) is None:
         raise _no_such(activity_id, logged=logged)
@@ -166,8 +184,8 @@ def _may_arrive(error: Rejected) -> bool:
     return any(each.code == "does_not_exist" and each.field.startswith(COPIED) for each in error.problems)
 
 
-def _make(scope: str, permission: str | None = None) -> Callable[..., Awaitable[Caller]]:
-    principal_with_scope = may(scope, named=True, permission=permission)
+def _make(scope: str, permission: str | None = None, *, session: bool = False) -> Callable[..., Awaitable[Caller]]:
+    principal_with_scope = may(scope, named=not session, session=session, permission=permission)
 
     async def caller(
         request: Request, database: DatabaseDep, principal: Annotated[Principal, Depends(principal_with_scope)]
@@ -181,3 +199,6 @@ Reader = Annotated[Caller, Depends(_make("activities.read"))]
 Writer = Annotated[Caller, Depends(_make("activities.write"))]
 Admin = Annotated[Caller, Depends(_make("activities.write", ADMIN_OBJECTS))]
 """Who may change activity objects, their fields and rules."""
+MemberReader = Annotated[Caller, Depends(_make("activities.read", session=True))]
+MemberWriter = Annotated[Caller, Depends(_make("activities.write", session=True))]
+"""Members who call S2's routes, by key and token."""

@@ -87,7 +87,8 @@ async def list_responses(
         kind = object_in_path(references.known, object)
         filtered = LoggedFilter(kind.id, since, before, wanted.completed, wanted.retracted, wanted.ordering)
         pager = Pager(caller, wanted, filtered, lambda activity: activity.logged_at)
-        filtered = replace(filtered, sight=await caller.sight(tx, references.known))
+        sight, reader_id = await caller.sight(tx, references.known), await caller.reader(tx)
+        filtered = replace(filtered, sight=sight, reader_id=reader_id)
         count = await plans.count_logged(tx, caller.business_id, filtered)
         found = await plans.list_logged(tx, caller.business_id, filtered, pager.page)
 
@@ -103,7 +104,8 @@ async def _list(caller: Caller, wanted: ListBody) -> Response:
         references = await look_up(tx, caller)
         filtered = _filter(caller, wanted, references)
         pager = Pager(caller, wanted, filtered, _key_of(wanted.ordering))
-        filtered = replace(filtered, sight=await caller.sight(tx, references.known))
+        sight, reader_id = await caller.sight(tx, references.known), await caller.reader(tx)
+        filtered = replace(filtered, sight=sight, reader_id=reader_id)
         count = await plans.count_planned(tx, caller.business_id, filtered, caller.now)
         found = await plans.list_planned(tx, caller.business_id, filtered, caller.now, pager.page)
 

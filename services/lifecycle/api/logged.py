@@ -79,6 +79,25 @@ async def get_history(activity_id: str, caller: Reader) -> Response:
     return await history_of(caller, id_of(activity_id, "logged"), logged=True)
 
 
+@router.post("/logged/{activity_id}/restore")
+async def restore(activity_id: str, caller: Writer) -> Response:
+    """Take the deletion of a logged activity back."""
+
+    async def write(tx: Transaction) -> Response:
+        references = await look_up(tx, caller)
+        held = await caller.lock(
+            tx, id_of(activity_id, "logged"), references.known, "delete", logged=True, deleted=True
+        )
+        caller.match(held)
+        decision = life.bring_back(held, caller.now)
+        if decision.outcome == "applied":
+            me = _me(caller, references.known)
+            await recording.record(tx, [Entry(decision, me, request_id=caller.request_id)])
+        return await _answer(tx, caller, held.activity.activity_id, references.known)
+
+    return await caller.write(write)
+
+
 @router.post("/logged/{activity_id}/append", status_code=201)
 async def append_to_logged(activity_id: str, body: AppendBody, caller: Writer) -> Response:
     """Add a note, an attachment, a correction or a retraction to a logged activity."""
@@ -104,7 +123,7 @@ async def history_of(caller: Caller, activity_id: UUID, *, logged: bool) -> Resp
     """Show every version of an activity."""
     async with caller.database.transaction(caller.principal) as tx:
         references = await look_up(tx, caller)
-        held = await caller.find(tx, activity_id, references.known, logged=logged)
+        held = await caller.find(tx, activity_id, references.known, logged=logged, deleted=True)
         rows = await activities.list_history(tx, caller.business_id, activity_id)
     shown = shown_history(rows)
     return versioned(paged(caller.request, shown, len(shown), 1, len(shown)), held.activity.version)

@@ -106,14 +106,16 @@ async def cancel(activity_id: str, caller: Writer) -> Response:
 
 @router.post("/{activity_id}/restore")
 async def restore(activity_id: str, caller: Writer) -> Response:
-    """Take a cancellation back."""
+    """Take a deletion back, else a cancellation."""
 
     async def write(tx: Transaction) -> Response:
         references = await look_up(tx, caller)
-        held = await caller.lock(tx, id_of(activity_id, "scheduled"), references.known, "delete")
-        refuse_logged(held)
+        held = await caller.lock(tx, id_of(activity_id, "scheduled"), references.known, "delete", deleted=True)
+        if held.activity.deleted_at is None:
+            refuse_logged(held)
         caller.match(held)
-        return await _record(tx, caller, references, life.restore(held, caller.now))
+        undo = life.restore if held.activity.deleted_at is None else life.bring_back
+        return await _record(tx, caller, references, undo(held, caller.now))
 
     return await caller.write(write)
 

@@ -36,6 +36,7 @@ _TOGETHER = (
     ("occurred_at",), ("logged_at",), ("logged_by",), ("duration_min",), ("subject",), ("summary",), ("notes",),
     ("direction",), ("location",), ("assignee",), ("actor",), ("participants",), ("links",), ("fields",),
     ("attachments",), ("first_message",), ("metadata",), ("mentions",), ("notify_mentioned",), ("notifications",),
+    ("privacy",),
 )  # fmt: skip
 SHIFT = {name: 2 * place for place, names in enumerate(_TOGETHER) for name in names}
 """Where a field's rank stands in `said`. Fields in one group are given together. New groups go to the end."""

@@ -25,6 +25,7 @@ from services.lifecycle.domain.held import (
 
 APPENDS_MAX = 500
 APPENDS_SHOWN = 20
+COMMENTS_MAX = 500
 _UNPLANNED = "planned_at", "created_by", "original_due_at"
 
 
@@ -113,6 +114,32 @@ def restore(held: Held, now: datetime) -> Decision:
         return unchanged(held)
     later = held._replace(activity=next_version(held, now, cancelled_at=None))
     return Decision("applied", later, ("activity.restored",))
+
+
+def delete(held: Held, now: datetime) -> Decision:
+    """Take it out of sight; its history stays, and from there it can be restored."""
+    if held.activity.deleted_at is not None:
+        return unchanged(held)
+    later = held._replace(activity=next_version(held, now, deleted_at=now))
+    return Decision("applied", later, ("activity.deleted",))
+
+
+def bring_back(held: Held, now: datetime) -> Decision:
+    """Take a deletion back."""
+    if held.activity.deleted_at is None:
+        return unchanged(held)
+    later = held._replace(activity=next_version(held, now, deleted_at=None))
+    return Decision("applied", later, ("activity.restored",), "its deletion was taken back")
+
+
+def comment(held: Held, now: datetime) -> Decision:
+    """Count a comment; its text is kept beside."""
+    count = held.activity.comments_count
+    if count >= COMMENTS_MAX:
+        message = f"has {count} comments; at most {COMMENTS_MAX} are taken"
+        return refused(held, Reason(field="activity_id", code="too_many_comments", message=message))
+    later = held._replace(activity=next_version(held, now, comments_count=count + 1))
+    return Decision("applied", later, ("activity.updated",), "a comment was added")
 
 
 def append(held: Held | None, addition: contract.Append, now: datetime, *, is_editable: bool) -> Decision:

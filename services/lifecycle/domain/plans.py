@@ -12,7 +12,7 @@ from libs.access.sight import Sight
 class Filter:
     """Which scheduled activities to list. Instants are inclusive below and exclusive above.
 
-    `sight`: what the caller sees; None: everything.
+    `sight`: what the caller sees; None: everything. `reader_id`: from whom some are hidden; None: from nobody.
     `assigned`: only what is assigned to one of `member_ids` or `role_ids`, also where both are empty.
     """
 
@@ -27,6 +27,7 @@ class Filter:
     type_id: UUID | None = None
     ordering: str = "due_datetime"
     sight: Sight | None = None
+    reader_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class LoggedFilter:
     retracted: bool | None = None
     ordering: str = "-logged_at"
     sight: Sight | None = None
+    reader_id: UUID | None = None
 
 
 class Place(NamedTuple):

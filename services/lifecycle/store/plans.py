@@ -12,6 +12,7 @@ from libs.contracts import activity as contract
 from libs.database import Transaction
 from services.lifecycle.domain.plans import Count, Filter, LoggedFilter, Page, Place
 from services.lifecycle.store.activities import decode
+from services.lifecycle.store.privacy import HIDDEN
 
 LOOKED_AT_MAX = 10_000
 """Rows that are looked at to count a list exactly; measured: 10 ms. From there on the count is an estimate."""
@@ -47,8 +48,10 @@ class _Where:
         if before is not None:
             self.core.append(f"{column} < {self.argument(before, 'timestamptz')}")
 
-    def see(self, sight: Sight | None) -> None:
+    def see(self, sight: Sight | None, reader_id: UUID | None) -> None:
         """Leave out what the caller does not see."""
+        if reader_id is not None:
+            self.rest.append(f"not {HIDDEN.format(reader=self.argument(reader_id, 'uuid'))}")
         if sight is not None:
             self.rest.append(seen("a", len(self.arguments) + 1))
             self.arguments += arguments_of(sight)
@@ -99,7 +102,7 @@ def _planned(business_id: UUID, wanted: Filter, now: datetime) -> _Chosen:
             where.rest.append(f"(a.logged_at is not null or a.due_at is null or a.due_at >= {moment})")
     if wanted.search is not None:
         where.rest.append(f"a.search like {where.argument(_pattern(wanted.search), 'text')}")
-    where.see(wanted.sight)
+    where.see(wanted.sight, wanted.reader_id)
     if not wanted.assigned:
         return _Chosen(where)
     columns = ("a.assignee_member_id", wanted.member_ids), ("a.assignee_role_id", wanted.role_ids)
@@ -115,7 +118,7 @@ def _logged(business_id: UUID, wanted: LoggedFilter) -> _Chosen:
         where.rest.append(f"a.completed_at is {'not ' if wanted.completed else ''}null")
     if wanted.retracted is not None:
         where.rest.append(f"a.retracted_at is {'not ' if wanted.retracted else ''}null")
-    where.see(wanted.sight)
+    where.see(wanted.sight, wanted.reader_id)
     return _Chosen(where)
 
 

@@ -77,7 +77,8 @@ def newest_heads(events: Sequence[ActivityEvent]) -> dict[ActivityKey, Head]:
 
 
 def head_of(activity: Activity) -> Head:
-    """Take from an activity what is stored of it."""
+    """Take from an activity what is stored of it; the texts of one that not everybody may see stay where it is."""
+    public = activity.privacy == "public"
     return Head(
         activity.business_id,
         activity.activity_id,
@@ -88,8 +89,8 @@ def head_of(activity: Activity) -> Head:
         activity.type,
         activity.type_id,
         activity.type_name,
-        activity.subject,
-        activity.summary,
+        activity.subject if public else None,
+        activity.summary if public else None,
         activity.source,
         activity.source_kind,
         activity.direction,

@@ -1,0 +1,1 @@
+"""Routes of S2: the same activities, by account, under ULIDs."""

@@ -1,0 +1,263 @@
+"""S2's routes of activities: list, create, read, change, delete, restore."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+
+from libs.access.levels import Act
+from libs.contracts.ids import ulid_of, uuid7
+from libs.database import Transaction
+from libs.errors import Conflict, NotFound
+from libs.service.answers import json_answer, versioned
+from services.lifecycle import recording
+from services.lifecycle.api.accounts import answers
+from services.lifecycle.api.accounts.answers import COMPLETED, PENDING, status_of
+from services.lifecycle.api.accounts.bodies import ActivityBody, Id, read_id
+from services.lifecycle.api.accounts.reading import REQUIRED, Reading, list_records, look_up, read, times_of
+from services.lifecycle.api.callers import Caller, MemberReader, MemberWriter, refuse, require
+from services.lifecycle.domain import life
+from services.lifecycle.domain.held import LOG, PLAN, Assignee, Decision, Held, Subject, Told
+from services.lifecycle.domain.known import Known
+from services.lifecycle.recording import Entry
+from services.lifecycle.store import accounts, activities
+
+router = APIRouter(prefix="/v1/accounts/activities")
+LIMIT_MAX = 100
+CREATED = (*REQUIRED, "type", "participants", "attachment_urls", "title", "description", "metadata", "privacy")
+NOTHING = ActivityBody()
+ACTS: dict[str, Act] = {COMPLETED: "log", answers.CANCELLED: "delete"}
+"""What it takes to give it a status: the same as in S1."""
+
+
+@router.get("")
+async def list_activities(
+    caller: MemberReader,
+    account_id: Annotated[Id, Query(alias="accountId")],
+    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+    limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = 10,
+) -> Response:
+    """List the activities of an account, newest first."""
+    async with caller.database.transaction(caller.principal) as tx:
+        known = await look_up(tx, caller)
+        found = await list_records(tx, caller, [account_id])
+        if account_id not in found or found[account_id][0] != accounts.ACCOUNT:
+            raise NotFound(f"there is no account {account_id}")
+        sight = await caller.sight(tx, known)
+        wanted = accounts.Wanted(caller.business_id, account_id, caller.principal.user_id, sight)
+        total = await accounts.count_linked(tx, wanted)
+        chosen = await accounts.list_linked(tx, wanted, ((page - 1) * limit, limit))
+        creators = {str(each.member_id) for one in chosen if (each := answers.creator_of(one)) and each.member_id}
+        known = await look_up(tx, caller, creators)
+        others = [other for each in chosen if (other := answers.account_of(each)) is not None]
+        found |= await list_records(tx, caller, others)
+    meta = {"page": page, "limit": limit, "total": total, "totalPages": -(-total // limit)}
+    return json_answer({"data": [answers.shown(each, known, found) for each in chosen], "meta": meta})
+
+
+@router.post("", status_code=201)
+async def create_activity(body: ActivityBody, caller: MemberWriter) -> Response:
+    """Create an activity: planned, or with status COMPLETED one that happened."""
+
+    async def write(tx: Transaction) -> Response:
+        reading = await read(tx, caller, body)
+        reading.require(REQUIRED)
+        status, kind = reading.status(), reading.kind()
+        logging = status == COMPLETED
+        content = reading.content({*CREATED}, kind, logging=logging)
+        content["links"] = reading.links(kind, None, logging=logging)
+        if kind is not None:
+            content |= {"type": kind.api_name, "type_id": kind.id, "type_name": kind.name}
+        refuse(reading.problems)
+        assert kind is not None
+        rights, me = caller.rights(reading.known), Assignee(member_id=caller.principal.user_id)
+        allowed = rights.may_log_directly(kind.id) if logging else rights.may_assign(kind.id, me)
+        require(allowed, "log" if logging else "schedule", f"a {kind.api_name!r}")
+        return await _record(tx, caller, reading, _create(caller, reading, content, status), 201)
+
+    return await caller.write(write)
+
+
+@router.get("/{activity_id}")
+async def get_activity(activity_id: str, caller: MemberReader) -> Response:
+    """Show an activity, whichever way it was made."""
+    async with caller.database.transaction(caller.principal) as tx:
+        held = await find(tx, caller, activity_id)
+        return await _answer(tx, caller, held)
+
+
+@router.put("/{activity_id}")
+async def change_activity(activity_id: str, body: ActivityBody, caller: MemberWriter) -> Response:
+    """Change what the body names; PENDING may become COMPLETED or CANCELLED, and nothing else becomes anything."""
+
+    async def write(tx: Transaction) -> Response:
+        held = await lock(tx, caller, activity_id)
+        reading = await read(tx, caller, body, [answers.account_of(held.activity)])
+        names = body.model_fields_set
+        reading.require(names)
+        before = status_of(held.activity)
+        status = reading.status(before)
+        _require(caller, reading.known, held, ACTS.get(status, "edit") if status != before else "edit")
+        logging = status == COMPLETED
+        kind = reading.kind(held.activity)
+        content = reading.content(names, kind, logging=logging)
+        if "account_id" in names:
+            content["links"] = reading.links(kind, held.activity, logging=logging)
+        refuse(reading.problems)
+        caller.match(held)
+        _refuse_final(held, before, status, content)
+        decisions = _change(caller, reading, held, content, status) if before == PENDING else []
+        return await _record(tx, caller, reading, decisions or [Decision("unchanged", held)])
+
+    return await caller.write(write)
+
+
+@router.delete("/{activity_id}", status_code=204)
+async def delete_activity(activity_id: str, caller: MemberWriter) -> Response:
+    """Take an activity out of sight; its history stays."""
+
+    async def write(tx: Transaction) -> Response:
+        held = await lock(tx, caller, activity_id)
+        reading = await read(tx, caller, NOTHING)
+        _require(caller, reading.known, held, "delete")
+        caller.match(held)
+        answer = await _record(tx, caller, reading, [life.delete(held, caller.now)])
+        return Response(status_code=204, headers={name: answer.headers[name] for name in ("etag", "x-wrote")})
+
+    return await caller.write(write)
+
+
+@router.post("/{activity_id}/restore")
+async def restore_activity(activity_id: str, caller: MemberWriter) -> Response:
+    """Take a deletion back."""
+
+    async def write(tx: Transaction) -> Response:
+        held = await lock(tx, caller, activity_id, deleted=True)
+        reading = await read(tx, caller, NOTHING)
+        _require(caller, reading.known, held, "delete")
+        caller.match(held)
+        return await _record(tx, caller, reading, [life.bring_back(held, caller.now)])
+
+    return await caller.write(write)
+
+
+@router.delete("/{activity_id}/attachments/{attachment_id}", status_code=204)
+async def delete_attachment(activity_id: str, attachment_id: str, caller: MemberWriter) -> Response:
+    """Remove an attachment of an activity that is not completed."""
+
+    async def write(tx: Transaction) -> Response:
+        held = await lock(tx, caller, activity_id)
+        reading = await read(tx, caller, NOTHING)
+        _require(caller, reading.known, held, "edit")
+        caller.match(held)
+        identity = _identity(attachment_id, "attachment")
+        attached = {each["id"]: each["url"] for each in answers.attachments_of(held.activity)}
+        url = attached.get(ulid_of(identity))
+        if url is None:
+            raise NotFound(f"there is no attachment {attachment_id[:100]!r} of this activity")
+        content = {"attachments": [each for each in held.activity.attachments if each != url]}
+        _refuse_final(held, status_of(held.activity), status_of(held.activity), content)
+        decisions = _change(caller, reading, held, content, PENDING)
+        answer = await _record(tx, caller, reading, decisions)
+        return Response(status_code=204, headers={name: answer.headers[name] for name in ("etag", "x-wrote")})
+
+    return await caller.write(write)
+
+
+async def find(tx: Transaction, caller: Caller, text: str) -> Held:
+    """Find an activity by its ULID. Raises NotFound: also for what is deleted, or not for this caller."""
+    held = await activities.find_activity(tx, caller.business_id, _identity(text, "activity"))
+    return await _seen(tx, caller, held, text)
+
+
+async def lock(tx: Transaction, caller: Caller, text: str, *, deleted: bool = False) -> Held:
+    """Lock an activity by its ULID; with `deleted` also one that is deleted. Raises NotFound."""
+    key = (caller.business_id, _identity(text, "activity"))
+    return await _seen(tx, caller, (await activities.lock_activities(tx, [key])).get(key), text, deleted=deleted)
+
+
+async def _seen(tx: Transaction, caller: Caller, held: Held | None, text: str, *, deleted: bool = False) -> Held:
+    if held is None or (held.activity.deleted_at is not None and not deleted):
+        raise NotFound(f"there is no activity {text[:100]!r}")
+    if not await caller.sees(tx, held, await look_up(tx, caller)):
+        raise NotFound(f"there is no activity {text[:100]!r}")
+    return held
+
+
+def _require(caller: Caller, known: Known, held: Held, act: Act) -> None:
+    require(caller.rights(known).may(act, held.activity), act, f"activity {ulid_of(held.activity.activity_id)}")
+
+
+def _identity(text: str, what: str) -> UUID:
+    try:
+        return read_id(text)
+    except ValueError:
+        raise NotFound(f"there is no {what} {text[:100]!r}") from None
+
+
+def _create(caller: Caller, reading: Reading, content: dict[str, Any], status: str) -> list[Decision]:
+    me = reading.known.person_of(caller.principal.user_id)
+    subject = Subject(caller.business_id, uuid7())
+    if status == COMPLETED:
+        told = Told(LOG, caller.now, caller.now, me, content | {"actor": me})
+        return [life.log(None, subject, told, by_request=True)]
+    if me is not None:
+        content["assignee"] = Assignee(member_id=me.member_id, name=me.name)
+    planned = life.plan(None, subject, Told(PLAN, caller.now, caller.now, me, content))
+    if status == PENDING:
+        return [planned]
+    return [planned, life.cancel(planned.held, caller.now, caller.now)]
+
+
+def _change(caller: Caller, reading: Reading, held: Held, content: dict[str, Any], status: str) -> list[Decision]:
+    """Change what is pending; to complete it is one version, to change and cancel it two."""
+    me = reading.known.person_of(caller.principal.user_id)
+    if status == COMPLETED:
+        content = times_of(held.activity.due_at, logging=True) | content | {"actor": me}
+        subject = Subject(caller.business_id, held.activity.activity_id)
+        return [life.log(held, subject, Told(LOG, caller.now, caller.now, me, content), by_request=True)]
+    changed = life.change(held, Told(PLAN, caller.now, caller.now, me, content))
+    assert changed.held is not None
+    if status == PENDING:
+        return [changed]
+    return [changed, life.cancel(changed.held, caller.now, caller.now)]
+
+
+def _refuse_final(held: Held, before: str, status: str, content: dict[str, Any]) -> None:
+    """Refuse to change what is completed or cancelled. Raises Conflict."""
+    if before == PENDING:
+        return
+    identity = ulid_of(held.activity.activity_id)
+    if status != before:
+        hint = " (undo it instead)" if before == COMPLETED else ""
+        raise Conflict(f"activity {identity} is {before} and cannot become {status}{hint}", "transition")
+    differing = [name for name, value in content.items() if getattr(held.activity, name) != value]
+    if differing:
+        allowed = "it can only be added to" if before == COMPLETED else "it stays as it is"
+        raise Conflict(f"activity {identity} is {before}; {allowed}", "final")
+
+
+async def _record(
+    tx: Transaction, caller: Caller, reading: Reading, decisions: list[Decision], status: int = 200
+) -> Response:
+    """Save what was decided, in that order, and answer the activity as it is after it."""
+    me = reading.known.person_of(caller.principal.user_id)
+    applied = [each for each in decisions if each.outcome == "applied"]
+    if applied:
+        await recording.record(tx, [Entry(each, me, request_id=caller.request_id) for each in applied])
+    held = decisions[-1].held
+    assert held is not None
+    if any(each.types[-1] == "activity.completed" for each in applied):
+        await caller.retry_waiting(tx, held)
+        held = await activities.find_activity(tx, caller.business_id, held.activity.activity_id)
+        assert held is not None
+    return await _answer(tx, caller, held, status, wrote=True)
+
+
+async def _answer(tx: Transaction, caller: Caller, held: Held, status: int = 200, *, wrote: bool = False) -> Response:
+    activity = held.activity
+    creator, account_id = answers.creator_of(activity), answers.account_of(activity)
+    known = await look_up(tx, caller, [str(creator.member_id)] if creator is not None else [])
+    found = await list_records(tx, caller, [account_id] if account_id is not None else [])
+    shown = {"data": answers.shown(activity, known, found)}
+    return versioned(shown, activity.version, status, activity.activity_id if wrote else None)
