@@ -9,6 +9,7 @@ from libs.contracts.event import Event
 from libs.contracts.interaction import InteractionClosed
 from libs.contracts.record import RecordChanged, RecordRefused, RecordRequested
 from libs.contracts.report import ReportAnswered, ReportReceived
+from libs.contracts.webhook_endpoint import WebhookEndpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ CHANGED_TYPES = tuple(
     f"activity.{word}"
     for word in ("updated", "rescheduled", "reassigned", "cancelled", "restored", "deleted", "erased", "state")
 )
+
+ENDPOINT_TYPES = tuple(f"webhook.endpoint.{word}" for word in ("failing", "disabled", "enabled"))
 
 TOPICS: tuple[Topic, ...] = (
     Topic("activity.received", ReportReceived, ("activity.received",), 14),
@@ -44,6 +47,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("directory.api_key", ApiKey, ("directory.api_key",), None),
     Topic("directory.object", RecordObject, ("directory.object",), None),
     Topic("directory.record", Record, ("directory.record",), None),
+    Topic("webhook.endpoint", WebhookEndpoint, ENDPOINT_TYPES, 30),
 )
 
 BY_NAME = {topic.name: topic for topic in TOPICS}

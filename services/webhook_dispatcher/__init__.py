@@ -3,5 +3,5 @@
 Owns    endpoint, endpoint_revision, endpoint_secret, delivery, event, attempt, replay, erased_activity, filter_failure
 Serves  /api/webhooks
 Hears   activity.completed, .appended, .changed (erasures), activity.object, access
-Emits   nothing
+Emits   webhook.endpoint
 """

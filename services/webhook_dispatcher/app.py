@@ -6,19 +6,20 @@ from libs.contracts.activity import ActivityEvent
 from libs.contracts.activity_object import ActivityObject
 from libs.service import Service
 from libs.service.clock import now
-from services.webhook_dispatcher import api, handlers, partitions
+from services.webhook_dispatcher import api, handlers, health, partitions
 from services.webhook_dispatcher.delivery import Dispatcher, Policy
 from services.webhook_dispatcher.managed import follow_objects
 from services.webhook_dispatcher.replaying import Replayer
 from services.webhook_dispatcher.sealing import Sealer
 from services.webhook_dispatcher.sender import AiohttpSender
 from services.webhook_dispatcher.settings import Settings
+from services.webhook_dispatcher.trial import Trials
 from services.webhook_dispatcher.unreadable import Unreadable
 
 HEARD = ("activity.completed", "activity.appended")
 ERASING = ("activity.changed",)
 HOUR_S = 3600.0
-UNREADABLE_S = 15.0
+UNREADABLE_S, WATCH_S, ANNOUNCE_S = 15.0, 60.0, 5.0
 
 log = structlog.get_logger("webhooks")
 
@@ -62,6 +63,9 @@ def create(settings: Settings) -> Service:
     service.always(deliver_due)
     service.always(replay_chosen)
     service.share(replayer)
+    service.share(Trials(sealer, rules, (settings.webhook_timeout_s, settings.webhook_connect_timeout_s)))
+    service.every(WATCH_S, health.watch_failing(now))
+    service.every(ANNOUNCE_S, health.announce_changes(now))
     service.every(HOUR_S, partitions.keep_days(settings.webhook_kept_days))
     service.every(UNREADABLE_S, unreadable.look)
     service.ready_when(unreadable.problems)

@@ -128,9 +128,15 @@ class _Connector(aiohttp.TCPConnector):
     async def connect(
         self, req: aiohttp.ClientRequest, traces: Any, timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
-        """Connect, or take an idle connection, and compare its peer."""
+        """Connect, or take an idle connection, and compare its peer.
+
+        One on which something came while it was idle is not used: that would be taken for the next answer.
+        """
         exchange = _exchange.get()
         connection = await super().connect(req, traces, timeout)
+        while connection.protocol is not None and connection.protocol.should_close:
+            connection.close()
+            connection = await super().connect(req, traces, timeout)
         peer = connection.transport.get_extra_info("peername") if connection.transport else None
         exchange.address = str(peer[0]) if peer else None
         if exchange.address is None or not may_connect_text(exchange.address, self._rules):
@@ -243,6 +249,8 @@ def _class_of(error: Exception, exchange: _Exchange) -> str:
     if isinstance(error, aiohttp.ClientSSLError):
         return "tls"
     if isinstance(error, aiohttp.ClientConnectorError):
+        if isinstance(error.os_error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
+            return "reset"  # in the handshake
         return "refused" if error.os_error.errno == errno.ECONNREFUSED else "unreachable"
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError | ValueError):
         return "protocol"

@@ -225,6 +225,9 @@ ROWS = [
     Row(f"POST {ENDPOINTS}/{{id}}/disable", "webhooks.write", "endpoint"),
     Row(f"POST {ENDPOINTS}/{{id}}/enable", "webhooks.write", "endpoint"),
     Row(f"POST {ENDPOINTS}/{{id}}/secret/rotate", "webhooks.write", "endpoint", body(), 200),
+    Row(f"POST {ENDPOINTS}/{{id}}/test", "webhooks.write", "endpoint", body()),
+    Row("GET /api/webhooks/stats", "webhooks.read"),
+    Row("GET /api/webhooks/stats", "webhooks.read", "endpoint", lambda known: {"params": {"endpoint_id": known}}),
     Row(f"DELETE {ENDPOINTS}/{{id}}", "webhooks.write", "spare_endpoint", ok=204),
     Row("GET /api/webhooks/deliveries", "webhooks.read"),
     Row(

@@ -1,7 +1,15 @@
 """Routes of the webhook dispatcher: endpoints, and what became of what was owed to them."""
 
-from services.webhook_dispatcher.api import deliveries, endpoints, replays, secrets, states
+from services.webhook_dispatcher.api import deliveries, endpoints, replays, secrets, states, stats, trials
 
-routers = (endpoints.router, states.router, secrets.router, deliveries.router, replays.router)
+routers = (
+    endpoints.router,
+    states.router,
+    secrets.router,
+    deliveries.router,
+    replays.router,
+    trials.router,
+    stats.router,
+)
 
 __all__ = ["routers"]

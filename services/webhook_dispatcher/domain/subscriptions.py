@@ -9,9 +9,11 @@ from uuid import UUID
 from libs.contracts.activity import ActivityEvent
 from libs.errors import Rejected
 from services.webhook_dispatcher.domain import bodies, expressions
+from services.webhook_dispatcher.domain.health import EndpointEventType
 
-EventType = Literal["activity.logged", "activity.completed", "activity.appended"]
-TYPES: tuple[str, ...] = get_args(EventType)
+ActivityEventType = Literal["activity.logged", "activity.completed", "activity.appended"]
+EventType = ActivityEventType | EndpointEventType
+TYPES: tuple[str, ...] = (*get_args(ActivityEventType), *get_args(EndpointEventType))
 GRACE = timedelta(seconds=5)
 """A version recorded this long before an endpoint was made is still told to it: clocks differ, requests overlap."""
 
@@ -39,7 +41,7 @@ class Subscriber:
     disabled: bool = False
 
 
-def types_of(event: ActivityEvent) -> tuple[EventType, ...]:
+def types_of(event: ActivityEvent) -> tuple[ActivityEventType, ...]:
     """Name the webhook event types that follow from an event. Raises Rejected for an activity that is not logged.
 
     A scheduled activity alone never fires anything (domain notes, rules of the life).

@@ -151,6 +151,16 @@ async def insert_secret(tx: Transaction, business_id: UUID, endpoint_id: UUID, s
     )  # fmt: skip
 
 
+async def list_live_secrets(tx: Transaction, business_id: UUID, endpoint_id: UUID) -> list[bytes]:
+    """List the sealed secrets that an endpoint is signed with now, the newest first."""
+    rows = await tx.fetch(
+        """select sealed from endpoint_secret where business_id = $1 and endpoint_id = $2
+              and (expires_at is null or expires_at > now()) order by id desc""",
+        business_id, endpoint_id,
+    )  # fmt: skip
+    return [row[0] for row in rows]
+
+
 async def expire_secrets(tx: Transaction, business_id: UUID, endpoint_id: UUID, valid_s: float) -> None:
     """Let the live secrets of an endpoint end `valid_s` from now, or earlier where that was said; drop ended ones."""
     await tx.execute(

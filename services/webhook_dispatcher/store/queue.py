@@ -232,13 +232,15 @@ async def finish(tx: Transaction, finished: Sequence[Finished]) -> int:
             health as (
                 update endpoint e
                    set failing_since = case when h.worked then null else coalesce(e.failing_since, now()) end,
+                       last_failed_at = case when h.worked then e.last_failed_at else now() end,
                        status = case when h.gone then 'disabled' else e.status end,
                        disabled_reason = case when h.gone then 'gone' else e.disabled_reason end,
                        version = e.version + h.gone::int
                   from (select business_id, endpoint_id, bool_or(status = 'delivered') as worked, bool_or(gone) as gone
                           from done where sent group by business_id, endpoint_id) h
                  where e.business_id = h.business_id and e.id = h.endpoint_id and e.deleted_at is null
-                   and (h.gone or h.worked = (e.failing_since is not null)))
+                   and (h.gone or h.worked = (e.failing_since is not null)
+                        or (not h.worked and e.last_failed_at < now() - interval '1 hour')))
             select count(*) from done
             """,
             [one.business_id for one in claims], [one.id for one in claims], [one.lease_no for one in claims],
