@@ -1,8 +1,8 @@
 """Lifecycle: the only source of truth about activities.
 
 Owns    activity_object, activity, history, activity_append, comment, notification, account_activity, restricted,
-        admission, waiting, erasure, record, record_object (copies)
+        admission, waiting, erasure, remapping, record, record_object (copies)
 Serves  /api/activities, /v1/accounts
 Hears   activity.received, directory.business, directory.object, directory.record, access
-Emits   activity.created, .completed, .changed, .appended, activity.answered, activity.object
+Emits   activity.created, .completed, .changed, .appended, activity.answered, activity.object, record.requested
 """

@@ -4,8 +4,8 @@ from libs.contracts.directory import Business, Record, RecordObject
 from libs.contracts.report import ReportReceived
 from libs.service import Service
 from libs.service.erasures import FailingErasures
-from services.lifecycle import erasing, handlers, waits
-from services.lifecycle.api import lists, logged, objects, scheduled
+from services.lifecycle import erasing, handlers, remapping, waits
+from services.lifecycle.api import fields, lists, logged, objects, rules, scheduled
 from services.lifecycle.api.accounts import activities, comments
 from services.lifecycle.settings import Settings
 from services.lifecycle.store import erasures
@@ -13,13 +13,14 @@ from services.lifecycle.store import erasures
 MINUTE_S = 60.0
 ERASING_S = 1.0
 FAILING_S = 10.0
+REMAPPING_S = 1.0
 
 
 def create(settings: Settings) -> Service:
     """Make the service. Routers with fixed words come before those with an object's name in their place."""
     service = Service("lifecycle", settings)
-    s1 = (lists.router, scheduled.router, objects.router, logged.router, lists.responses, objects.detail)
-    for router in (*s1, activities.router, comments.router):
+    first = (lists.router, scheduled.router, objects.router, logged.router, lists.responses)
+    for router in (*first, fields.router, rules.router, objects.detail, activities.router, comments.router):
         service.serve(router, invalid_status=400)
     service.on(ReportReceived, handlers.admit_activities, on_set_aside=handlers.answer_set_aside)
     service.on(Business, handlers.begin_businesses, latest=True)
@@ -27,6 +28,7 @@ def create(settings: Settings) -> Service:
     service.on(Record, handlers.copy_records, latest=True)
     service.every(MINUTE_S, waits.look_again)
     service.every(ERASING_S, erasing.go_on)
+    service.every(REMAPPING_S, remapping.go_on)
     failing = FailingErasures(erasures.list_failing)
     service.every(FAILING_S, failing.look)
     service.ready_when(failing.problems)

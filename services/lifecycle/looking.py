@@ -56,19 +56,20 @@ async def find_types(
     """List the activity objects of businesses; one that has none yet gets the presets here and now."""
     found = await objects.list_objects(tx, business_ids)
     bare = [business_id for business_id in business_ids if business_id not in found]
-    if bare:
-        await make_presets(tx, bare, now)
-        found |= await objects.list_objects(tx, bare)
-    return found
+    return found | await make_presets(tx, bare, now) if bare else found
 
 
-async def make_presets(tx: Transaction, business_ids: Iterable[UUID], now: datetime) -> None:
+async def make_presets(
+    tx: Transaction, business_ids: Iterable[UUID], now: datetime
+) -> dict[UUID, list[ActivityObject]]:
     """Make the presets of businesses where they are missing, and publish those made."""
-    presets = [each for business_id in business_ids for each in presets_of(business_id, now)]
+    by_business = {business_id: presets_of(business_id, now) for business_id in business_ids}
+    presets = [each for presets in by_business.values() for each in presets]
     made = await objects.insert_objects(tx, presets)
     events = [published(each) for each in presets if each.id in made]
     if events:
         await append(tx, events)
+    return by_business
 
 
 def published(definition: ActivityObject) -> Outgoing:
@@ -85,6 +86,10 @@ def people_of(reports: Iterable[ReportReceived]) -> set[tuple[UUID, str]]:
         for text in (body.actor, body.assignee, *body.participants):
             if text is not None and ("@" in text or len(text) == 36):
                 people.add((event.business_id, text))
+        for value in body.fields.values():
+            text = value.get("id") if isinstance(value, dict) else value
+            if isinstance(text, str) and len(text) == 36:
+                people.add((event.business_id, text.lower()))
     return people
 
 

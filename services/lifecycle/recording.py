@@ -8,7 +8,9 @@ from uuid import UUID
 import msgspec
 
 from libs.contracts import activity as contract
-from libs.contracts.ids import key_of
+from libs.contracts.decoding import struct_of
+from libs.contracts.ids import event_id_of, key_of
+from libs.contracts.record import RecordRequested as RequestShape
 from libs.database import Transaction
 from libs.messaging.outbox import Outgoing, append
 from services.lifecycle.domain.chain import SALT_BYTES, Skeleton, content_hash_of, hash_of
@@ -17,6 +19,7 @@ from services.lifecycle.domain.privacy import restricted_of
 from services.lifecycle.store import accounts, activities, privacy
 from services.lifecycle.store.activities import Key, Version
 
+RecordRequested = struct_of(RequestShape)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -50,6 +53,7 @@ async def record(tx: Transaction, entries: Sequence[Entry], answers: Sequence[Ou
             rounds.append([])
         rounds[place].append(version)
         events.append(event)
+        events += _requests(entry)
         addition = entry.decision.addition
         if addition is not None:
             additions.append((key, addition, _encode(addition)))
@@ -69,6 +73,24 @@ async def _save_beside(tx: Transaction, saved: Sequence[Held]) -> None:
     restricted = [row for held in saved if (row := restricted_of(held)) is not None]
     if restricted:
         await privacy.save_restricted(tx, restricted)
+
+
+def _requests(entry: Entry) -> list[Outgoing]:
+    """Ask for the values that live on records; the same version of an activity asks only once, by derived ids."""
+    if not entry.decision.linked:
+        return []
+    assert entry.decision.held is not None
+    activity = entry.decision.held.activity
+    asked = []
+    for (name, record_id), fields in entry.decision.linked.items():
+        request_id = event_id_of(activity.activity_id, f"record.requested:{record_id}", activity.version)
+        event = RecordRequested(
+            request_id=request_id, business_id=activity.business_id, object=name, record_id=record_id, fields=fields,
+            by=entry.by, activity_id=activity.activity_id, version=activity.version, requested_at=activity.recorded_at,
+        )  # fmt: skip
+        key = key_of(activity.business_id, record_id)
+        asked.append(Outgoing(("record.requested",), key, _encode(event), id=request_id))
+    return asked
 
 
 def _written(entry: Entry, previous: bytes, salt: bytes) -> tuple[Version, Outgoing]:

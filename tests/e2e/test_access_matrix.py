@@ -85,6 +85,7 @@ def meeting(account_id: str, **given: Any) -> dict[str, Any]:
 
 NOTHING: Ask = lambda _: {}  # noqa: E731
 CONTACT, CALL = {"object": "contact"}, {"object": "call"}
+FIELDS, FIELD = "* /api/activities/{object}/fields", "* /api/activities/{object}/fields/{field_id}"
 RW = ("directory.read", "directory.write")
 ROWS = [
     Row("POST /api/directory/businesses", OPERATOR, None, body(name="Third", zone="UTC"), 201),
@@ -178,6 +179,40 @@ ROWS = [
     Row("GET /api/activities", "activities.read"),
     Row("GET /api/activities/loggable", "activities.read"),
     Row("GET /api/activities/{object}", "activities.read", "activity_object"),
+    Row("POST /api/activities", "activities.write", None, fresh(name="Kind {}"), 201),
+    Row(
+        "POST /api/activities", "activities.write", "member",
+        lambda member: {"json": {"name": "Kind", "default_assignee": {"employee_id": member}}}, 201,
+    ),
+    Row("PUT /api/activities/{object}", "activities.write", "kind", body(name="Put")),
+    Row("PATCH /api/activities/{object}", "activities.write", "kind", body(description="patched")),
+    Row("DELETE /api/activities/{object}", "activities.write", "spare_kind", ok=204),
+    Row("POST /api/activities/{object}/duplicate", "activities.write", "kind", ok=201),
+    Row("GET /api/activities/{object}/rules", "activities.read", "kind"),
+    Row("PUT /api/activities/{object}/rules", "activities.write", "kind", lambda _: {"json": []}),
+    Row("POST /api/activities/{object}/evaluate", "activities.read", "kind", body()),
+    Row(FIELDS.replace("*", "GET"), "activities.read", "kind"),
+    Row(FIELDS.replace("*", "POST"), "activities.write", "kind", body(display_name="New", field_type="text"), 201),
+    Row(FIELD.replace("*", "GET"), "activities.read", "field", path=CALL),
+    Row(FIELD.replace("*", "PATCH"), "activities.write", "field", body(description="patched"), path=CALL),
+    Row(
+        FIELD.replace("*", "PUT"), "activities.write", "spare_field", body(display_name="Put", field_type="text"),
+        path=CALL,
+    ),
+    Row(FIELD.replace("*", "DELETE"), "activities.write", "spare_field", ok=204, path=CALL),
+    Row(f"{FIELD.replace('*', 'POST')}/options", "activities.write", "field", fresh(name="{}"), 201, CALL),
+    Row(
+        f"{FIELD.replace('*', 'DELETE')}/options/{{option_id}}", "activities.write", "spare_option", ok=204,
+        path=CALL | {"field_id": "outcome"},
+    ),
+    Row(
+        f"{FIELD.replace('*', 'POST')}/options/{{option_id}}/replace", "activities.write", "option",
+        body(option_id="kept"), path=CALL | {"field_id": "outcome"},
+    ),
+    Row(
+        f"{FIELD.replace('*', 'POST')}/options/{{option_id}}/replace", "activities.write", "other_option",
+        lambda other: {"json": {"option_id": other}}, path=CALL | {"field_id": "outcome", "option_id": "kept"},
+    ),
     Row("POST /api/activities/{object}/log-activity", "activities.write", None, body(related_objects=[]), 201, CALL),
     Row(
         "POST /api/activities/{object}/log-activity", "activities.write", "record",
@@ -379,8 +414,18 @@ async def furnish(system: System, client: httpx.AsyncClient) -> Tenant:
         things[f"{spare}role"] = await make("/api/directory/roles", {"name": f"{spare}{canary}"})
         things[f"{spare}key"] = await make("/api/directory/api-keys", {"name": canary})
         things[f"{spare}object"] = await make("/api/directory/objects", {"name": f"{spare}{canary}"})
+        things[f"{spare}kind"] = await make("/api/activities", {"name": f"{spare}{canary}"})
+        things[f"{spare}field"] = await make(
+            "/api/activities/call/fields",
+            {"display_name": canary, "field_type": "text"}
+            if spare
+            else {"display_name": "Outcome", "field_type": "dropdown", "options": [{"name": "Kept"}]},
+        )
         contact = {"name": canary, "external_ref": f"{spare}{canary}"}
         things[f"{spare}record"] = await make(RECORDS.format(object="contact"), contact)
+    for option in ("option", "spare_option", "other_option"):
+        named = {"name": f"{option} of {canary}"}
+        things[option] = await make("/api/activities/call/fields/outcome/options", named)
     await make(f"{RECORDS.format(object='contact')}/by-ref/c-same", {"name": canary, "external_ref": "c-same"}, "PUT")
     things["account"] = await make(RECORDS.format(object="account"), {"name": canary, "external_ref": canary})
     session = await client.post(f"/api/directory/members/{things['member']}/tokens", headers=headers, json={})

@@ -79,7 +79,7 @@ def texts(canary: str) -> dict[str, Any]:
     """Everything that a report can say in words."""
     return {
         "subject": canary, "summary": f"spoke with {canary}", "notes": canary.upper(), "location": canary,
-        "first_message": canary, "fields": {"note": canary}, "metadata": {canary: [canary]},
+        "first_message": canary, "fields": {"said": canary}, "metadata": {canary: [canary]},
         "attachments": [f"https://files.example/{canary}"], "participants": [canary], "actor": canary,
         "assignee": canary, "links": [{"object": "contact", "external_ref": f"+49-{canary}"}],
     }  # fmt: skip
@@ -122,6 +122,13 @@ class World:
             await self.call(
                 "POST", "/api/webhooks/endpoints", {"url": url, "event_types": ["activity.logged", "activity.appended"]}
             )
+        for kind in ("call", "meeting"):
+            path, known = (
+                f"/api/activities/{kind}/fields",
+                {"display_name": "Said", "name": "said", "field_type": "text"},
+            )
+            if "said" not in [each["name"] for each in await self.call("GET", path)]:
+                await self.call("POST", path, known)
         said = texts(canary)
         await self.report("schedule", f"{canary}-1", type="call", due_at=AT, **said)
         await self.report("schedule", f"{canary}-2", type="call", due_at=AT, **said)

@@ -16,10 +16,12 @@ from libs.contracts.directory import Record
 from libs.contracts.ids import activity_id_of, record_id_of
 from libs.database import Database
 from services.lifecycle import erasing, handlers, verify
+from services.lifecycle.domain.objects import ObjectField
 from services.lifecycle.store import activities
 from tests.integration.test_lifecycle_reports import admit, answers, events, report
 from tests.support.http import Tenant, served, settle
 from tests.support.kafka import fresh_topic
+from tests.support.kinds import give_fields
 
 MakeDatabase = Callable[[str], Awaitable[Database]]
 AT = datetime(2026, 3, 2, tzinfo=UTC)
@@ -30,7 +32,7 @@ SOMEBODY = Link(object="contact", external_ref="x")
 GRACE = Link(object="contact", external_ref=REF)
 TEXTS: dict[str, Any] = {
     "subject": CANARY, "summary": CANARY, "notes": CANARY, "location": CANARY, "first_message": CANARY,
-    "fields": {"a": CANARY, CANARY: 1}, "metadata": {"b": [CANARY]}, "attachments": [f"https://x.example/{CANARY}"],
+    "fields": {"a": CANARY, "tags": [CANARY]}, "metadata": {"b": [CANARY]}, "attachments": [f"https://x.example/{CANARY}"],
     "participants": [CANARY, "Somebody"], "actor": CANARY, "assignee": CANARY, "links": [GRACE],
 }  # fmt: skip
 KEPT = (
@@ -58,8 +60,16 @@ async def erase(database: Database, business_id: UUID, ref: str = REF) -> UUID:
     return record_id
 
 
+async def take_fields(database: Database, tenant: Tenant) -> None:
+    """Let calls and meetings have the fields that the texts have."""
+    tags = ObjectField(id=str(tenant.user_id), name="tags", field_type="dynamictags")
+    for name in ("call", "meeting"):
+        await give_fields(database, tenant, name, ObjectField(id="a", name="a", field_type="text"), tags)
+
+
 async def tell_all(database: Database, tenant: Tenant) -> None:
     """Report activities of Grace in every state, with the canary in every text."""
+    await take_fields(database, tenant)
     told = [
         report(tenant.business_id, "schedule", f"{CANARY}-planned", type="call", due_at=AT, **TEXTS),
         report(tenant.business_id, "schedule", f"{CANARY}-both", type="call", due_at=AT, **TEXTS),
@@ -218,6 +228,7 @@ async def test_an_erasure_that_was_interrupted_goes_on_where_it_was(
 
 async def test_what_is_told_after_an_erasure_is_new_and_kept(database: Database) -> None:
     tenant = await settle(database)
+    await take_fields(database, tenant)
     business = tenant.business_id
     await admit(database, report(business, "log", "a", type="call", **TEXTS))
     await erase(database, business)
@@ -235,6 +246,7 @@ async def test_what_is_told_after_an_erasure_is_new_and_kept(database: Database)
 
 async def test_what_was_told_before_an_erasure_and_comes_after_it_is_kept_without_its_texts(database: Database) -> None:
     tenant = await settle(database)
+    await take_fields(database, tenant)
     business = tenant.business_id
     await admit(
         database,
@@ -274,6 +286,7 @@ async def test_what_was_told_before_an_erasure_and_comes_after_it_is_kept_withou
 
 async def test_an_erasure_begins_when_admissions_that_do_not_know_of_it_are_done(database: Database) -> None:
     tenant = await settle(database)
+    await take_fields(database, tenant)
     record_id = record_id_of(tenant.business_id, "contact", REF)
     async with database.work() as tx:
         await handlers.admit_activities(tx, [report(tenant.business_id, "log", "a", type="call", **TEXTS)])

@@ -27,7 +27,9 @@ def field(kind: str, name: str = "f", **more: Any) -> ObjectField:
     if kind in KINDS and KINDS[kind].options == "required":
         settings.setdefault("options", [RED, BLUE])
     if kind == "yesnomaybe":
-        settings["options"] = yes_no_maybe(identity)
+        settings["options"] = [
+            FieldOption(id=each.id, name=each.name, code=each.code) for each in yes_no_maybe(identity)
+        ]
     if kind == "relationship":
         settings.setdefault("relation", "account")
     return ObjectField(**settings)
@@ -160,7 +162,7 @@ def test_all_problems_are_named_at_once() -> None:
     assert codes(checked) == [
         ("fields.a", "not_integer"),
         ("fields.b", "rating_range"),
-        ("fields.unknown", "does_not_exist"),
+        ("fields.unknown", "unknown_field"),
         ("fields.c", "required"),
     ]
 

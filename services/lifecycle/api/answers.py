@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
 
 import msgspec
 import orjson
@@ -14,24 +13,11 @@ from libs.contracts import activity as contract
 from libs.contracts.activity import state_of
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.ids import preset_id_of
+from services.lifecycle.api.values import shown_fields
 from services.lifecycle.domain.rights import Rights
 from services.lifecycle.store.activities import decode
 
 ASIDE = ("version", "recorded_at", "appends")
-
-
-def shown_object(kind: ActivityObject) -> dict[str, Any]:
-    """Show an activity object."""
-    names = (
-        "id", "name", "api_name", "description", "is_editable", "association_mode", "submission_action",
-        "redirect_url", "webhook_url", "icon", "colour", "order", "fields", "rules", "version",
-    )  # fmt: skip
-    shown = {name: msgspec.to_builtins(getattr(kind, name), builtin_types=(datetime, UUID)) for name in names}
-    return shown | {
-        "custom_objects": list(kind.associated_objects),
-        "created": kind.created_at,
-        "deleted": kind.deleted_at is not None,
-    }
 
 
 def shown_scheduled(
@@ -63,6 +49,7 @@ def shown_scheduled(
         "notify_mentioned": activity.notify_mentioned,
         "notifications": activity.notifications,
         "associated_entities": _entities(activity),
+        "fields": shown_fields(activity.fields, kind, renamed=activity.logged_at is None),
         "completed_at": activity.completed_at,
         "cancelled_at": activity.cancelled_at,
         "logged_activity_id": activity.activity_id if activity.logged_at is not None else None,
@@ -101,7 +88,7 @@ def shown_logged(
         "retracted_at": activity.retracted_at,
         "mentions": activity.mentions,
         "participants": [_plain(each) for each in activity.participants],
-        "fields": _fields(fields, kind),
+        "fields": shown_fields(fields, kind, renamed=False),
         "first_message": activity.first_message,
         "source": activity.source,
         "source_kind": activity.source_kind,
@@ -188,16 +175,6 @@ def _entities(activity: contract.Activity) -> list[dict[str, Any]]:
             "all": link.all,
         }
         for link in activity.links
-    ]
-
-
-def _fields(values: dict[str, Any], kind: ActivityObject | None) -> list[dict[str, Any]]:
-    own = {each.name: each for each in (kind.fields if kind else ())}
-    names = ("display_name", "field_type", "custom_field_type")
-    return [
-        {"id": own[name].id if name in own else name, "name": name, "value": value}
-        | {each: getattr(own.get(name), each, None) for each in names}
-        for name, value in values.items()
     ]
 
 

@@ -77,6 +77,13 @@ Mentions = Annotated[list[UUID], Field(max_length=MENTIONS_MAX)]
 Entities = Annotated[list[Entity], Field(max_length=LINKS_MAX)]
 
 
+class FieldValue(Body):
+    """The value of one of the object's own fields."""
+
+    id: Annotated[str, Line(255)]
+    value: Any = None
+
+
 class Said(Body):
     """What plans and logs have in common."""
 
@@ -87,6 +94,7 @@ class Said(Body):
     location: Annotated[str, Line(500)] | None = None
     direction: Direction | None = None
     duration_min: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] | None = None
+    fields: list[FieldValue] = Field(default_factory=list, max_length=FIELDS_MAX)
 
 
 class PlanBody(Said):
@@ -109,19 +117,11 @@ class NotesBody(Body):
     notes: Annotated[str, Text(TEXT_MAX)] | None = Field(validation_alias=_NOTE)
 
 
-class FieldValue(Body):
-    """The value of one of the object's own fields."""
-
-    id: Annotated[str, Line(255)]
-    value: Any = None
-
-
 class LogBody(Said):
     """A log, directly or completing what was scheduled."""
 
     related_objects: Entities = Field(validation_alias=AliasChoices("related_objects", "associated_entities"))
     scheduled_activity_id: UUID | None = None
-    fields: list[FieldValue] = Field(default_factory=list, max_length=FIELDS_MAX)
     occurred_at: When = None
 
 

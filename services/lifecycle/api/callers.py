@@ -26,7 +26,10 @@ from services.lifecycle.domain.known import Known
 from services.lifecycle.domain.rights import Rights, rights_of
 from services.lifecycle.store import activities, privacy, records
 
-COPIED = ("employee_id", "role_id", "mentions", "associated_entities", "related_objects", "accountId", "participants")
+COPIED = (
+    "employee_id", "role_id", "mentions", "associated_entities", "related_objects", "accountId", "participants",
+    "fields",
+)  # fmt: skip
 """References to what is copied from directory, and may arrive a moment after its caller has heard of it."""
 POLL_S = 0.05
 
@@ -137,9 +140,13 @@ class Caller:
 
     def match(self, held: Held) -> None:
         """Refuse a write that was meant for another version. Raises Stale."""
+        self.match_version(held.activity.version)
+
+    def match_version(self, current: int) -> None:
+        """Refuse a write that was meant for another version than the current one. Raises Stale."""
         version = if_match(self.request)
-        if version is not None and version != held.activity.version:
-            raise Stale(f'If-Match names version {version}; the current one is "{held.activity.version}"')
+        if version is not None and version != current:
+            raise Stale(f'If-Match names version {version}; the current one is "{current}"')
 
     async def retry_waiting(self, tx: Transaction, held: Held) -> None:
         """Admit reports that waited for what this request has brought."""

@@ -17,7 +17,7 @@ from services.lifecycle.api.answers import paged, shown_history, shown_logged
 from services.lifecycle.api.bodies import AppendBody, LogBody
 from services.lifecycle.api.callers import Caller, Reader, Writer, id_of, refuse, require, visible
 from services.lifecycle.api.pages import LOGGED_NAMES, ShownBody, check_names, chosen
-from services.lifecycle.api.references import References, look_up, object_in_path
+from services.lifecycle.api.references import Given, References, look_up, object_in_path
 from services.lifecycle.domain import life
 from services.lifecycle.domain.held import LOG, Append, Held, Subject, Told
 from services.lifecycle.domain.known import Known
@@ -40,7 +40,7 @@ async def log_activity(object: str, body: LogBody, caller: Writer) -> Response: 
             require(rights.may("log", held.activity), "log", f"activity {held.activity.activity_id}")
         elif body.scheduled_activity_id is None:
             require(rights.may_log_directly(kind.id), "log", f"a {kind.api_name!r}")
-        told = _told(caller, body, references, kind)
+        told = await _told(tx, body, references, kind, held)
         if kind.deleted_at is not None:
             references.problems.append(Problem("activity_object_id", "archived", f"{kind.api_name!r} is archived"))
         if held is not None and held.activity.type_id != kind.id:
@@ -51,7 +51,7 @@ async def log_activity(object: str, body: LogBody, caller: Writer) -> Response: 
             caller.match(held)
             refuse_logged(held)
         subject = Subject(caller.business_id, uuid7())
-        decision = life.log(held, subject, told, by_request=True)
+        decision = life.log(held, subject, told, by_request=True)._replace(linked=references.linked)
         await recording.record(tx, [Entry(decision, told.by, request_id=caller.request_id)])
         assert decision.held is not None
         if held is not None:
@@ -152,16 +152,19 @@ async def _scheduled(tx: Transaction, caller: Caller, body: LogBody, references:
     return held
 
 
-def _told(caller: Caller, body: LogBody, references: References, kind: ActivityObject) -> Told:
+async def _told(
+    tx: Transaction, body: LogBody, references: References, kind: ActivityObject, held: Held | None
+) -> Told:
+    caller = references.caller
     content: dict[str, Any] = references.said(body, body.model_fields_set)
-    content = {name: value for name, value in content.items() if value not in (None, [])}
-    content |= {"type": kind.api_name, "type_id": kind.id, "type_name": kind.name}
     links = references.links("related_objects", body.related_objects, kind, logging=True)
-    if links or body.scheduled_activity_id is None:
+    before = held.activity if held is not None else None
+    if links or before is None:
         content["links"] = links
-    fields = references.fields(body.fields, kind)
-    if fields:
-        content["fields"] = fields
+    given = Given(kind, body.model_fields_set, links or (before.links if before else []), before, logging=True)
+    content |= await references.fields(tx, body, given)
+    content = {name: value for name, value in content.items() if name == "links" or value not in (None, [])}
+    content |= {"type": kind.api_name, "type_id": kind.id, "type_name": kind.name}
     if body.occurred_at is not None:
         content["occurred_at"] = body.occurred_at
     me = _me(caller, references.known)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from libs.access.members import find_members, find_roles
@@ -11,14 +11,33 @@ from libs.contracts.activity_object import ActivityObject
 from libs.database import Transaction
 from libs.errors import NotFound, Problem
 from services.lifecycle import looking
-from services.lifecycle.api.bodies import Entity, FieldValue, PlanBody, Said
+from services.lifecycle.api.bodies import Entity, PlanBody, Said
 from services.lifecycle.api.callers import Caller
 from services.lifecycle.domain import reports as rules
-from services.lifecycle.domain.held import Assignee, Link
+from services.lifecycle.domain.fields import NOTES, Checked, compiled_of
+from services.lifecycle.domain.held import Assignee, Link, Linked
 from services.lifecycle.domain.known import Known
+from services.lifecycle.domain.values import name_members, put_on_records
 from services.lifecycle.store import records
 
-_TEXTS = ("notes", "subject", "summary", "location", "direction", "duration_min")
+_TEXTS = ("subject", "summary", "location", "direction", "duration_min")
+
+
+class Given(NamedTuple):
+    """Of which type an activity is, what a body names of it, what it is about, and what of before stays."""
+
+    kind: ActivityObject | None
+    names: Collection[str]
+    links: Sequence[contract.Link]
+    before: contract.Activity | None = None
+    logging: bool = False
+
+    @property
+    def held(self) -> dict[str, Any]:
+        """The values and the note that stay where the body does not name them."""
+        if self.before is None:
+            return {}
+        return self.before.fields | ({NOTES: self.before.notes} if self.before.notes else {})
 
 
 class References:
@@ -28,6 +47,7 @@ class References:
         self.caller = caller
         self.known = known
         self.problems: list[Problem] = []
+        self.linked: Linked = {}
         self._records = live
 
     def type_of(self, body: PlanBody) -> ActivityObject | None:
@@ -94,16 +114,41 @@ class References:
             self._add(f"{field}.{place_text}.custom_object", problem.code, problem.message)
         return links
 
-    def fields(self, values: Sequence[FieldValue], kind: ActivityObject | None) -> dict[str, Any]:
-        """Take over values of the object's own fields, by their names."""
-        own = {key: each.name for each in (kind.fields if kind else ()) for key in (each.id, each.name)}
-        content = {}
-        for place, given in enumerate(values):
-            if given.id not in own:
-                message = f"{given.id!r} is not a field of {kind.api_name if kind else 'this object'!r}"
-                self._add(f"fields.{place}.id", "does_not_exist", message)
-            content[own.get(given.id, given.id)] = given.value
-        return content
+    async def fields(self, tx: Transaction, body: Said, given: Given) -> dict[str, Any]:
+        """Check the note and the fields that a body gives, on top of those held; what they come to by name.
+
+        Values that live on records are kept aside in `linked`, until the records are known.
+        """
+        if given.kind is None:
+            return {}
+        values = [(each.id, each.value) for each in body.fields] if "fields" in given.names else []
+        if NOTES in given.names:
+            values.append((NOTES, body.notes))
+        compiled = compiled_of(given.kind)
+        if not values and compiled.needs_nothing(logging=given.logging):
+            return {}
+        checked = compiled.check(values, logging=given.logging, held=given.held)
+        await self._find(tx, checked)
+        self.problems += checked.problems + name_members(checked, self.known)
+        if checked.linked:
+            self.linked, missing = put_on_records(compiled, checked, given.links)
+            self.problems += missing
+        note = checked.stored.pop(NOTES, None)
+        named = {compiled.by_word.get(word) for word, _ in values}
+        content: dict[str, Any] = {NOTES: note} if NOTES in named else {}
+        return content | ({"fields": checked.stored} if "fields" in given.names else {})
+
+    async def _find(self, tx: Transaction, checked: Checked) -> None:
+        """Look up the members and records that values refer to."""
+        business_id = self.caller.business_id
+        people = [each.id for each in checked.references if each.object is None]
+        self.known.members.update(await find_members(tx, business_id, people) if people else {})
+        wanted = [each for each in checked.references if each.object is not None]
+        ids, roles = [each.id for each in wanted], _roles_of(self.caller)
+        found = await records.list_records(tx, business_id, ids, roles) if wanted else {}
+        for each in wanted:
+            if each.id not in found or found[each.id][0] != each.object or found[each.id][2]:
+                self._add(f"fields.{each.field}", "does_not_exist", f"{each.id} is not a record of {each.object!r}")
 
     async def learn(self, tx: Transaction, assignee: contract.Assignee | None) -> None:
         """Look up who an activity is assigned to: days end in a member's zone, a role has its members."""

@@ -15,7 +15,7 @@ from services.lifecycle.api.bodies import NotesBody, PlanBody
 from services.lifecycle.api.callers import Caller, Reader, Writer, id_of, refuse, require
 from services.lifecycle.api.logged import history_of, refuse_logged
 from services.lifecycle.api.pages import SCHEDULED_NAMES, ShownBody, check_names, chosen
-from services.lifecycle.api.references import References, look_up
+from services.lifecycle.api.references import Given, References, look_up
 from services.lifecycle.domain import life
 from services.lifecycle.domain.held import PLAN, Assignee, Decision, Held, Subject, Told
 from services.lifecycle.domain.plans import schedule_of
@@ -25,7 +25,7 @@ router = APIRouter(prefix="/api/activities/scheduled-activity")
 
 REPLACED = (
     "due_datetime", "employee_id", "role_id", "notes", "mentions", "subject", "summary", "location", "direction",
-    "duration_min", "notify_mentioned", "notifications", "associated_entities",
+    "duration_min", "notify_mentioned", "notifications", "associated_entities", "fields",
 )  # fmt: skip
 """What PUT sets, to nothing where it is left out."""
 
@@ -37,15 +37,18 @@ async def schedule(body: PlanBody, caller: Writer) -> Response:
     async def write(tx: Transaction) -> Response:
         references = await look_up(tx, caller, _people(body), body.associated_entities)
         kind = references.type_of(body)
-        content = _content(body, references, set(REPLACED), None)
+        content = await _content(tx, body, references, set(REPLACED), None)
         refuse(references.problems)
         assert kind is not None
         allowed = caller.rights(references.known).may_assign(kind.id, content["assignee"])
         require(allowed, "schedule", f"a {kind.api_name!r} for {body.employee_id or body.role_id or 'yourself'}")
         content |= {"type": kind.api_name, "type_id": kind.id, "type_name": kind.name}
         me = references.known.person_of(caller.principal.user_id)
-        if content["assignee"] is None and me is not None:
-            content |= {"assignee": Assignee(member_id=me.member_id, name=me.name)}
+        if content["notes"] is None and kind.default_note is not None:
+            content["notes"] = kind.default_note
+        if content["assignee"] is None and (kind.default_assignee is not None or me is not None):
+            mine = Assignee(member_id=me.member_id, name=me.name) if me is not None else None
+            content |= {"assignee": kind.default_assignee or mine}
             content |= references.due(body.due_datetime, content["assignee"])
         if content["due_at"] is None and kind.default_delay_min is not None:
             content["due_at"] = schedule_of(caller.now, kind.default_delay_min)
@@ -157,7 +160,7 @@ async def _change(caller: Caller, activity_id: str, body: PlanBody, names: set[s
         held = await caller.lock(tx, id_of(activity_id, "scheduled"), references.known, "edit")
         await references.learn(tx, held.activity.assignee)
         _check_create_only(body, held, references)
-        content = _content(body, references, names, held)
+        content = await _content(tx, body, references, names, held)
         refuse(references.problems)
         caller.match(held)
         refuse_logged(held)
@@ -193,7 +196,9 @@ def _check_create_only(body: PlanBody, held: Held, references: References) -> No
         references.problems.append(Problem(field, "create_only", message))
 
 
-def _content(body: PlanBody, references: References, names: set[str], held: Held | None) -> dict[str, Any]:
+async def _content(
+    tx: Transaction, body: PlanBody, references: References, names: set[str], held: Held | None
+) -> dict[str, Any]:
     """Read what a body says about a plan: the fields in `names`."""
     earlier = held.activity.assignee if held is not None else None
     content = references.said(body, names, held.activity.mentions if held is not None else ())
@@ -208,11 +213,14 @@ def _content(body: PlanBody, references: References, names: set[str], held: Held
         content["notify_mentioned"] = body.notify_mentioned
     if "notifications" in names:
         content["notifications"] = [each.model_dump() for each in body.notifications]
+    text = body.activity_object_name or str(body.activity_object_id or "")
+    kind = references.known.type_of(str(held.activity.type_id) if held else text)
+    links = held.activity.links if held is not None else []
     if "associated_entities" in names:
-        text = body.activity_object_name or str(body.activity_object_id or "")
-        kind = references.known.type_of(str(held.activity.type_id) if held else text)
-        content["links"] = references.links("associated_entities", body.associated_entities, kind, logging=False)
-    return content
+        links = references.links("associated_entities", body.associated_entities, kind, logging=False)
+        content["links"] = links
+    before = None if held is None or names.issuperset(REPLACED) else held.activity
+    return content | await references.fields(tx, body, Given(kind, names, links, before))
 
 
 async def _record(
@@ -222,6 +230,7 @@ async def _record(
     assert held is not None
     if decision.outcome == "applied":
         me = references.known.person_of(caller.principal.user_id)
+        decision = decision._replace(linked=references.linked)
         await recording.record(tx, [Entry(decision, me, request_id=caller.request_id)])
     return _answer(caller, references, held, status=status, wrote=True)
 

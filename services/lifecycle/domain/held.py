@@ -5,6 +5,7 @@ replaces it, what comes with a lower rank does not, so that every order of the s
 All else (`completed_at`, `cancelled_at` of a logged one, `at`) is derived from what was given.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, cast
@@ -78,9 +79,13 @@ class Told:
     content: dict[str, Any] = field(default_factory=dict)
 
 
+Linked = Mapping[tuple[str, UUID], dict[str, Any]]
+"""Values of linked fields by the record they live on (object, id), there by the record's own names."""
+
+
 class Decision(NamedTuple):
     """What becomes of a report or request. `types` are the events of the new version, if there is one;
-    `addition` is what an append added.
+    `addition` is what an append added, `linked` the values that live on records.
     """
 
     outcome: Literal["applied", "unchanged", "waiting", "refused"]
@@ -89,6 +94,7 @@ class Decision(NamedTuple):
     why: str | None = None
     reasons: tuple[ReasonShape, ...] = ()
     addition: contract.Append | None = None
+    linked: Linked = {}  # noqa: RUF012 - never written to
 
 
 def unchanged(held: Held) -> Decision:

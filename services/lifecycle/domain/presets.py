@@ -3,8 +3,12 @@
 from datetime import datetime
 from uuid import UUID
 
-from libs.contracts.activity_object import ActivityObject
+from libs.contracts import activity_object as contract
+from libs.contracts.decoding import struct_of
 from libs.contracts.ids import preset_id_of
+from services.lifecycle.domain.fields.listing import notes_field
+
+ActivityObject = struct_of(contract.ActivityObject)
 
 RECORD_OBJECTS = ("contact", "account", "lead")
 
@@ -25,18 +29,19 @@ _PRESETS = (
 )
 
 
-def presets_of(business_id: UUID, created_at: datetime) -> list[ActivityObject]:
+def presets_of(business_id: UUID, created_at: datetime) -> list[contract.ActivityObject]:
     """Make the presets of a business; their ids follow from the business and the api_name."""
     return [
         ActivityObject(
             business_id=business_id,
-            id=preset_id_of(business_id, "activity_object", api_name),
+            id=(object_id := preset_id_of(business_id, "activity_object", api_name)),
             version=1,
             name=name,
             api_name=api_name,
             icon=icon,
             colour=colour,
             order=order,
+            fields=[notes_field(object_id)],
             created_at=created_at,
         )
         for order, (api_name, name, icon, colour) in enumerate(_PRESETS)

@@ -23,11 +23,12 @@ from services.lifecycle.domain.held import (
     waiting,
 )
 from services.lifecycle.domain.known import Known
+from services.lifecycle.domain.objects import allows
+from services.lifecycle.domain.values import fields_of
 
 RANKS = {"schedule": PLAN, "complete": COMPLETE, "log": LOG}
 _AS_IT_IS = (
-    "subject", "summary", "notes", "direction", "location", "fields", "attachments", "first_message",
-    "metadata",
+    "subject", "summary", "direction", "location", "attachments", "first_message", "metadata",
 )  # fmt: skip
 _SOURCE_KINDS: dict[str, contract.SourceKind] = {
     "manual": "manual", "interaction": "interaction", "campaign": "campaign", "workflow": "workflow",
@@ -44,12 +45,15 @@ def admit(held: Held | None, report: ReportReceived, known: Known, now: datetime
     if body.action == "append":
         return life.append(held, _append_of(report, known), now, is_editable=_is_editable(held, known))
     kind = known.type_of(body.type) if body.type is not None else None
-    problems = _problems(report, held, known, kind)
+    content = content_of(report, known, kind)
+    values = fields_of(report, kind or _type_of(held, known), known)
+    problems = [*_problems(report, held, known, kind), *values.reasons]
     if problems:
         return refused(held, *problems)
-    told = Told(RANKS[body.action], report.received_at, now, known.person(body.actor), content_of(report, known, kind))
+    told = Told(RANKS[body.action], report.received_at, now, known.person(body.actor), content | values.content)
     subject = _subject_of(report)
-    return life.plan(held, subject, told) if told.rank == PLAN else life.log(held, subject, told)
+    decision = life.plan(held, subject, told) if told.rank == PLAN else life.log(held, subject, told)
+    return decision._replace(linked=values.linked) if values.linked and decision.outcome == "applied" else decision
 
 
 def settle(
@@ -157,13 +161,6 @@ def link_problems(
     return problems
 
 
-def allows(kind: ActivityObject, record_object: str) -> bool:
-    """Tell whether activities of a type may be linked to records of an object."""
-    if kind.association_mode == "all_objects_associated":
-        return True
-    return kind.association_mode == "selected_objects_associated" and record_object in kind.associated_objects
-
-
 def _problems(
     report: ReportReceived, held: Held | None, known: Known, kind: ActivityObject | None
 ) -> list[ReasonShape]:
@@ -174,7 +171,7 @@ def _problems(
     elif held is None and body.action != "complete":
         problems.append(Reason(field="type", code="required", message=f"is required to {body.action} a new activity"))
     if body.links:
-        allowing = kind or (known.type_of(held.activity.type) if held is not None else None)
+        allowing = kind or _type_of(held, known)
         problems += link_problems(body.links, allowing, known, logging=body.action != "schedule")
     return problems
 
@@ -202,5 +199,9 @@ def _append_of(report: ReportReceived, known: Known) -> contract.Append:
 
 
 def _is_editable(held: Held | None, known: Known) -> bool:
-    kind = known.type_of(str(held.activity.type_id)) if held is not None else None
+    kind = _type_of(held, known)
     return kind is not None and kind.is_editable
+
+
+def _type_of(held: Held | None, known: Known) -> ActivityObject | None:
+    return known.type_of(str(held.activity.type_id)) if held is not None else None

@@ -1,6 +1,7 @@
-"""Activity objects: their latest definition."""
+"""Activity objects: their latest definition, and how many activities of each were logged."""
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -9,23 +10,44 @@ from libs.contracts.activity_object import ActivityObject
 from libs.contracts.decoding import decoder_of
 from libs.database import Transaction
 
+DEFINITIONS_KEPT_MAX = 20_000
+"""Definitions that are kept decoded at a time."""
+
 decode = decoder_of(ActivityObject)
+_kept: dict[tuple[UUID, UUID], ActivityObject] = {}
+
+
+class _Place(NamedTuple):
+    business_id: UUID
+    id: UUID
+    version: int
 
 
 async def list_objects(tx: Transaction, business_ids: Collection[UUID]) -> dict[UUID, list[ActivityObject]]:
-    """List the activity objects of businesses, archived ones too, in their order."""
+    """List the activity objects of businesses, archived ones too, in their order.
+
+    Their versions are read each time, and only documents that are newer than those kept in memory. To be called before
+    a transaction writes definitions: what is kept must have been committed.
+    """
     rows = await tx.fetch(
-        "select business_id, document from activity_object where business_id = any($1::uuid[]) order by position, id",
+        """
+        select business_id, id, version from activity_object
+        where business_id = any($1::uuid[]) order by position, id
+        """,
         list(business_ids),
     )
+    places = [_Place(*row) for row in rows]
+    new = [place for place in places if not _is_kept(place)]
+    if new:
+        await _keep(tx, new)
     found: dict[UUID, list[ActivityObject]] = {}
-    for business_id, document in rows:
-        found.setdefault(business_id, []).append(decode(document))
+    for place in places:
+        found.setdefault(place.business_id, []).append(_kept[place.business_id, place.id])
     return found
 
 
 async def insert_objects(tx: Transaction, objects: Sequence[ActivityObject]) -> set[UUID]:
-    """Insert those activity objects that are missing and return their ids."""
+    """Insert those activity objects whose id and api_name are not taken, and return their ids."""
     rows = await tx.fetch(
         """
         insert into activity_object (business_id, id, version, api_name, position, document)
@@ -43,6 +65,40 @@ async def insert_objects(tx: Transaction, objects: Sequence[ActivityObject]) -> 
     return {row[0] for row in rows}
 
 
+async def lock_object(tx: Transaction, business_id: UUID, object_id: UUID) -> ActivityObject | None:
+    """Lock an activity object and read its latest definition."""
+    document = await tx.value(
+        "select document from activity_object where business_id = $1 and id = $2 for no key update",
+        business_id, object_id,
+    )  # fmt: skip
+    return None if document is None else decode(document)
+
+
+async def save_object(tx: Transaction, definition: ActivityObject) -> None:
+    """Save the next version of a locked activity object."""
+    await tx.execute(
+        """
+        update activity_object set version = $3, position = $4, deleted_at = $5, document = $6
+        where business_id = $1 and id = $2
+        """,
+        definition.business_id, definition.id, definition.version, definition.order, definition.deleted_at,
+        document_of(definition),
+    )  # fmt: skip
+
+
+async def count_logged(tx: Transaction, business_id: UUID, object_ids: Collection[UUID]) -> dict[UUID, int]:
+    """Count the logged activities of objects, as they are now; deleted ones do not count."""
+    rows = await tx.fetch(
+        """
+        select type_id, count(*) from activity
+        where business_id = $1 and type_id = any($2::uuid[]) and logged_at is not null and deleted_at is null
+        group by type_id
+        """,
+        business_id, list(object_ids),
+    )  # fmt: skip
+    return {row[0]: row[1] for row in rows}
+
+
 async def page_objects(tx: Transaction, after: tuple[UUID, UUID] | None, limit: int) -> list[ActivityObject]:
     """Page through the activity objects of all businesses in the order of their keys."""
     business_id, object_id = after or (UUID(int=0), UUID(int=0))
@@ -58,6 +114,25 @@ async def page_objects(tx: Transaction, after: tuple[UUID, UUID] | None, limit: 
 
 def document_of(definition: ActivityObject) -> bytes:
     """Write a definition as the event that carries it."""
-    if isinstance(definition, msgspec.Struct):
-        return msgspec.json.encode(definition)
-    return definition.model_dump_json().encode()
+    return msgspec.json.encode(definition)
+
+
+def _is_kept(place: _Place) -> bool:
+    kept = _kept.get((place.business_id, place.id))
+    return kept is not None and kept.version == place.version
+
+
+async def _keep(tx: Transaction, places: Sequence[_Place]) -> None:
+    if len(_kept) > DEFINITIONS_KEPT_MAX:
+        _kept.clear()
+    rows = await tx.fetch(
+        """
+        select o.business_id, o.id, o.document from activity_object o
+        join unnest($1::uuid[], $2::uuid[]) as wanted (business_id, id)
+            on o.business_id = wanted.business_id and o.id = wanted.id
+        """,
+        [place.business_id for place in places],
+        [place.id for place in places],
+    )
+    for business_id, object_id, document in rows:
+        _kept[business_id, object_id] = decode(document)

@@ -6,7 +6,8 @@ checked.problems  # all of them, or
 checked.stored    # what the activity's fields are now
 """
 
-from services.lifecycle.domain.fields.compiled import NOTES, Checked, Compiled, compile_object, compiled_of
+from services.lifecycle.domain.fields.compiled import Checked, Compiled, compile_object, compiled_of
+from services.lifecycle.domain.fields.listing import NOTES, live_fields
 from services.lifecycle.domain.fields.references import Reference
 
-__all__ = ("NOTES", "Checked", "Compiled", "Reference", "compile_object", "compiled_of")
+__all__ = ("NOTES", "Checked", "Compiled", "Reference", "compile_object", "compiled_of", "live_fields")

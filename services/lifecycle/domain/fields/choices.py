@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from libs.contracts.activity_object import FieldOption, ObjectField
+from libs.contracts.decoding import struct_of
 from libs.contracts.ids import uuid5
 from services.lifecycle.domain.fields.wrong import Check, Wrong, shown
 
@@ -21,6 +22,7 @@ NAMED_MAX = 20
 YES_NO_MAYBE = (("yes", "Yes"), ("no", "No"), ("maybe", "Maybe"))
 
 Option = dict[str, str]
+_Option = struct_of(FieldOption)
 
 
 def checkbox(_: ObjectField) -> Check:
@@ -84,7 +86,7 @@ def tags(field: ObjectField) -> Check:
 
 def yes_no_maybe(field_id: str) -> list[FieldOption]:
     """Make the options of a yesnomaybe field."""
-    return [FieldOption(id=str(uuid5(UUID(field_id), code)), name=name, code=code) for code, name in YES_NO_MAYBE]
+    return [_Option(id=str(uuid5(UUID(field_id), code)), name=name, code=code) for code, name in YES_NO_MAYBE]
 
 
 def code_of(name: str) -> str:

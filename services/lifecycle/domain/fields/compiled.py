@@ -8,14 +8,13 @@ from uuid import UUID
 from libs.contracts.activity_object import ActivityObject, ObjectField
 from libs.errors import Problem
 from services.lifecycle.domain.fields.kinds import checker_of, is_blank, kind_of
+from services.lifecycle.domain.fields.listing import live_fields
 from services.lifecycle.domain.fields.references import Reference, referred_to
 from services.lifecycle.domain.fields.rules import Ruling, compile_rules
 from services.lifecycle.domain.fields.wrong import Check, Wrong
 
 COMPILED_MAX = 4_096
 """Definitions that are kept ready at a time."""
-NOTES = "notes"
-"""The name of the field that every object has; its value is the activity's note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +39,17 @@ class Compiled:
 
     def __init__(self, definition: ActivityObject) -> None:
         self.api_name = definition.api_name
-        live = sorted((each for each in definition.fields if each.deleted_at is None), key=lambda each: each.order)
+        live = live_fields(definition)
         self.fields: dict[str, ObjectField] = {each.name: each for each in live}
         self.by_word = {each.id: each.name for each in live} | {each.name: each.name for each in live}
         self._checks: dict[str, Check] = {each.name: checker_of(each) for each in live}
         self._required = [each.name for each in live if each.is_required and not each.is_read_only]
         self._always_hidden = frozenset(each.name for each in live if each.is_hidden)
         self._ruling: Ruling = compile_rules(definition.rules, live, self._checks)
+
+    def needs_nothing(self, *, logging: bool) -> bool:
+        """Tell whether an activity without any values is right as it is."""
+        return not (logging and self._required)
 
     def check(
         self, values: Iterable[tuple[str, Any]], *, logging: bool, held: Mapping[str, Any] | None = None
@@ -81,7 +84,7 @@ class Compiled:
             name = self.by_word.get(word)
             if name is None:
                 message = f"{word[:100]!r} is not a field of {self.api_name!r}; it has {', '.join(self.fields)}"
-                problems.append(Problem(f"fields.{word[:100]}", "does_not_exist", message))
+                problems.append(Problem(f"fields.{word[:100]}", "unknown_field", message))
             elif name in given:
                 problems.append(Problem(f"fields.{name}", "twice", "is given twice"))
             elif self.fields[name].is_read_only and not is_blank(value):

@@ -1,0 +1,103 @@
+"""Values of fields as requests and reports give them: checked, completed, and put where they live."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from libs.contracts import activity as contract
+from libs.contracts.activity_object import ActivityObject
+from libs.contracts.report import Reason as ReasonShape
+from libs.contracts.report import ReportReceived
+from libs.errors import Problem
+from services.lifecycle.domain import erasure
+from services.lifecycle.domain.fields import NOTES, Checked, Compiled, compiled_of
+from services.lifecycle.domain.held import Decision, Held, Linked, Reason, next_version, unchanged
+from services.lifecycle.domain.known import Known
+
+
+class Values(NamedTuple):
+    """What a report says by fields: what it comes to in the activity and on records, and what is wrong with it."""
+
+    content: dict[str, Any]
+    linked: Linked
+    reasons: Sequence[ReasonShape] = ()
+
+
+def fields_of(report: ReportReceived, kind: ActivityObject | None, known: Known) -> Values:
+    """Check the fields of a report by themselves, so that the order of reports makes no difference.
+
+    Members have to be known; records may become known later, as those of links.
+    """
+    body = report.report
+    given = [*body.fields.items(), *([(NOTES, body.notes)] if body.notes else [])]
+    logging = body.action != "schedule"
+    if kind is None or (not given and compiled_of(kind).needs_nothing(logging=logging)):
+        return Values({}, {})
+    compiled = compiled_of(kind)
+    checked = compiled.check(given, logging=logging)
+    problems = checked.problems + name_members(checked, known)
+    linked: Linked = {}
+    if checked.linked:
+        linked, missing = put_on_records(compiled, checked, [erasure.link_of(report, link) for link in body.links])
+        problems = problems + missing
+    reasons = [Reason(field=each.field, code=each.code, message=each.message) for each in problems]
+    return Values(content_of(checked, given=bool(body.fields)), linked, reasons)
+
+
+def content_of(checked: Checked, *, given: bool) -> dict[str, Any]:
+    """Split what is stored into the note and the fields, where fields were `given`."""
+    fields = dict(checked.stored)
+    notes = fields.pop(NOTES, None)
+    return ({NOTES: notes} if notes is not None else {}) | ({"fields": fields} if given else {})
+
+
+def name_members(checked: Checked, known: Known) -> list[Problem]:
+    """Put their names to the members that values refer to, and say which are unknown."""
+    problems = []
+    for reference in checked.references:
+        if reference.object is None:
+            member = known.members.get(str(reference.id))
+            if member is None or not member.live:
+                message = f"{reference.id} is not a member of this business"
+                problems.append(Problem(f"fields.{reference.field}", "does_not_exist", message))
+            else:
+                checked.stored[reference.field] = {"id": str(member.id), "name": member.name}
+    return problems
+
+
+def put_on_records(
+    compiled: Compiled, checked: Checked, links: Sequence[contract.Link]
+) -> tuple[Linked, list[Problem]]:
+    """Find the records that values of linked fields live on: those of the right object that the activity is about."""
+    records = {link.object: link.record_id for link in links if link.record_id is not None}
+    linked: dict[tuple[str, Any], dict[str, Any]] = {}
+    problems = []
+    for name, value in checked.linked.items():
+        place = compiled.fields[name].custom_object_field
+        assert place is not None
+        record_id = records.get(place.object)
+        if record_id is None:
+            message = f"is kept on the {place.object} that the activity is about; it is about none"
+            problems.append(Problem(f"fields.{name}", "no_record", message))
+        else:
+            linked.setdefault((place.object, record_id), {})[place.name] = value
+    return linked, problems
+
+
+def remap(held: Held, name: str, option_id: str, replacement: Mapping[str, str], now: datetime) -> Decision:
+    """Put an option in the place of another in what is planned; where it was logged meanwhile nothing changes."""
+    activity = held.activity
+    value = activity.fields.get(name)
+    if activity.logged_at is not None or activity.deleted_at is not None or value is None:
+        return unchanged(held)
+    if isinstance(value, list):
+        ids = [each["id"] for each in value]
+        others = [each for each in value if each["id"] not in (option_id, replacement["id"])]
+        after: Any = [*others, dict(replacement)] if option_id in ids else value
+    else:
+        after = dict(replacement) if isinstance(value, dict) and value.get("id") == option_id else value
+    if after == value:
+        return unchanged(held)
+    later = next_version(held, now, fields=activity.fields | {name: after})
+    why = f"an option of {name!r} was replaced by {replacement['name']!r}"
+    return Decision("applied", held._replace(activity=later), ("activity.updated",), why)
