@@ -14,7 +14,20 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import accept, consumer, fairness, figures, latency, lifecycle, overload, rebuild, single, tracing, walk
+from bench import (
+    accept,
+    consumer,
+    fairness,
+    fields,
+    figures,
+    latency,
+    lifecycle,
+    overload,
+    rebuild,
+    single,
+    tracing,
+    walk,
+)
 from bench.figures import Figure
 from bench.system import System, Tenant, alone, measured_system
 from cli.place import Trouble
@@ -147,9 +160,14 @@ def _tracing(system: System, tenant: Tenant) -> list[Figure]:
     return tracing.figures_of(cpu[False], cpu[True])
 
 
+def _fields(_system: System, _tenant: Tenant) -> list[Figure]:
+    return _run("fields", fields.ROUNDS, fields.measure)
+
+
 STEPS: dict[str, Callable[[System, Tenant], list[Figure]]] = {
     "latency": _latency, "single": _single, "walk": _walk, "fairness": _fairness, "overload": _overload,
     "rebuild": _rebuild, "accept": _accept, "lifecycle": _lifecycle, "consumer": _consumer, "tracing": _tracing,
+    "fields": _fields,
 }  # fmt: skip
 STOPPING = ("rebuild", "accept", "lifecycle", "consumer", "tracing")
 

@@ -5,12 +5,14 @@ from uuid import UUID
 
 from libs.contracts.directory import Business, Record, RecordObject
 from libs.contracts.ids import split_key
+from libs.contracts.record import RecordRefused
 from libs.contracts.report import ReportReceived
 from libs.database import Transaction
 from libs.messaging.broker import Record as KafkaRecord
 from libs.service.clock import now
-from services.lifecycle import admission, looking
-from services.lifecycle.store import erasures, records
+from services.lifecycle import admission, looking, recording
+from services.lifecycle.domain import linked
+from services.lifecycle.store import activities, erasures, records
 
 
 async def admit_activities(tx: Transaction, events: Sequence[ReportReceived]) -> None:
@@ -44,3 +46,17 @@ async def copy_records(tx: Transaction, events: Sequence[Record]) -> None:
     erased = [event for event in events if event.erased_at is not None]
     if erased:
         await erasures.insert_erasures(tx, erased)
+
+
+async def note_refusals(tx: Transaction, events: Sequence[RecordRefused]) -> None:
+    """Let activities say which of their values a record did not take, each refusal once."""
+    for event in events:
+        key = (event.business_id, event.activity_id)
+        held = (await activities.lock_activities(tx, [key])).get(key)
+        if held is None or await activities.has_append(tx, key, event.request_id):
+            continue
+        types = await looking.find_types(tx, [event.business_id], now())
+        kind = next((each for each in types[event.business_id] if each.id == held.activity.type_id), None)
+        decision = linked.note_refusal(held, kind, event)
+        if decision.outcome == "applied":
+            await recording.record(tx, [recording.Entry(decision)])

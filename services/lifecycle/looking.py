@@ -1,6 +1,6 @@
 """Looks up what decisions need to know of a business: its types, its people, its zone."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -28,13 +28,14 @@ async def look_up(
     """
     types = await find_types(tx, business_ids, now)
     zones = await list_zones(tx, business_ids)
-    own = await records.list_objects(tx, business_ids) if own_objects else {}
+    own = await records.list_objects(tx, business_ids) if own_objects or _has_linked_fields(types) else {}
     known = {
         business_id: Known(
             business_id,
             zones.get(business_id, "UTC"),
             _by_name(types[business_id]),
-            record_objects=own.get(business_id, frozenset()),
+            record_objects=frozenset(own.get(business_id, ())),
+            locked=own.get(business_id, {}),
         )
         for business_id in business_ids
     }
@@ -96,6 +97,10 @@ def people_of(reports: Iterable[ReportReceived]) -> set[tuple[UUID, str]]:
 def speak_of_own_objects(reports: Iterable[ReportReceived]) -> bool:
     """Tell whether reports are linked to records of other objects than every business has."""
     return any(link.object not in RECORD_OBJECTS for event in reports for link in event.report.links)
+
+
+def _has_linked_fields(types: Mapping[UUID, Iterable[ActivityObject]]) -> bool:
+    return any(field.custom_object_field for kinds in types.values() for kind in kinds for field in kind.fields)
 
 
 def _by_name(types: Iterable[ActivityObject]) -> dict[str, ActivityObject]:

@@ -9,9 +9,11 @@ import httpx
 import pytest
 
 from libs.contracts.activity import Link
-from libs.contracts.ids import record_id_of, uuid7
-from libs.contracts.record import RecordRequested
-from services.lifecycle import remapping
+from libs.contracts.directory import RecordObject
+from libs.contracts.ids import preset_id_of, record_id_of, uuid7
+from libs.contracts.record import RecordRefused, RecordRequested
+from libs.contracts.report import Reason
+from services.lifecycle import handlers, remapping
 from tests.integration.test_lifecycle_reports import admit, answers, outbox, report
 from tests.integration.test_lifecycle_routes import World, world
 from tests.integration.test_s1_objects import codes
@@ -342,6 +344,74 @@ async def test_a_linked_value_needs_its_record(world: World) -> None:
         answer = await world.log(related_objects=links, fields=[value("contact_budget", 1)])
         assert codes(answer) == {("fields.contact_budget", "no_record")}
     assert await requests(world) == []
+
+
+def lock_fields(world: World, version: int, *names: str) -> RecordObject:
+    business_id = world.tenant.business_id
+    return RecordObject(
+        business_id=business_id, id=preset_id_of(business_id, "record_object", "contact"), version=version,
+        name="Contact", api_name="contact", locked_fields=list(names), created_at=datetime.now(UTC),
+    )  # fmt: skip
+
+
+async def test_a_linked_value_is_refused_when_the_records_object_does_not_allow_it(world: World) -> None:
+    await add(world, "activity_custom_field", "contact_budget")
+    async with world.database.work() as tx:
+        await handlers.copy_objects(tx, [lock_fields(world, 1), lock_fields(world, 2, "budget", "other")])
+    answer = await world.log(related_objects=about(world), fields=[value("contact_budget", 1)])
+    assert codes(answer) == {("fields.contact_budget", "not_allowed")}
+    told = report(
+        world.tenant.business_id, "log", "r", type="call", fields={"contact_budget": 1},
+        links=[Link(object="contact", record_id=world.contact)],
+    )  # fmt: skip
+    await admit(world.database, told)
+    [refused] = await answers(world.database)
+    assert [each.code for each in refused.reasons] == ["not_allowed"]
+    assert await requests(world) == []
+
+
+def refusal(asked: RecordRequested) -> RecordRefused:
+    reason = Reason(field="record_id", code="erased", message="it was erased")
+    return RecordRefused(**asked.model_dump(), refused_at=datetime.now(UTC), reasons=[reason])
+
+
+async def test_what_a_record_refuses_later_is_said_by_the_activity_once(world: World) -> None:
+    await add(world, "activity_custom_field", "contact_budget")
+    await add(world, "text", "other")
+    said = [value("contact_budget", 1), value("other", "x")]
+    planned = await world.schedule(associated_entities=about(world), fields=said)
+    logged = (await world.log(related_objects=about(world), fields=said)).json()
+    refused = [refusal(each) for each in await requests(world)]
+    for _ in range(2):
+        async with world.database.work() as tx:
+            await handlers.note_refusals(tx, refused)
+    now = await world.call("GET", f"/scheduled-activity/{planned['id']}")
+    assert (values(now), now.headers["etag"]) == ({"other": "x"}, '"2"')
+    then = await world.call("GET", f"/logged/{logged['id']}")
+    assert (values(then)["contact_budget"], then.headers["etag"]) == ("1.00", '"2"')
+    assert [each["text"] for each in then.json()["appends"]] == ["the contact did not take budget: it was erased"]
+
+
+async def test_a_value_that_changed_since_is_kept_when_the_earlier_one_is_refused(world: World) -> None:
+    await add(world, "activity_custom_field", "contact_budget")
+    planned = await world.schedule(associated_entities=about(world), fields=[value("contact_budget", 1)])
+    path = f"/scheduled-activity/{planned['id']}"
+    await world.call("PATCH", path, {"fields": [value("contact_budget", 2)]})
+    first, _ = await requests(world)
+    async with world.database.work() as tx:
+        await handlers.note_refusals(tx, [refusal(first)])
+    assert values(await world.call("GET", path)) == {"contact_budget": "2.00"}
+
+
+async def test_a_late_plan_writes_nothing_to_the_record_of_what_was_logged(world: World) -> None:
+    await add(world, "activity_custom_field", "contact_budget")
+    business, links = world.tenant.business_id, [Link(object="contact", record_id=world.contact)]
+    await admit(
+        world.database,
+        report(business, "log", "a", type="call", links=links, fields={"contact_budget": 2}),
+        report(business, "schedule", "a", type="call", links=links, fields={"contact_budget": 1}),
+    )
+    assert [each.fields for each in await requests(world)] == [{"budget": "2.00"}]
 
 
 async def test_a_linked_field_needs_an_object_that_allows_its_record(world: World) -> None:

@@ -17,7 +17,8 @@ from services.lifecycle.domain import reports as rules
 from services.lifecycle.domain.fields import NOTES, Checked, compiled_of
 from services.lifecycle.domain.held import Assignee, Link, Linked
 from services.lifecycle.domain.known import Known
-from services.lifecycle.domain.values import name_members, put_on_records
+from services.lifecycle.domain.linked import put_on_records
+from services.lifecycle.domain.values import name_members
 from services.lifecycle.store import records
 
 _TEXTS = ("subject", "summary", "location", "direction", "duration_min")
@@ -131,8 +132,8 @@ class References:
         await self._find(tx, checked)
         self.problems += checked.problems + name_members(checked, self.known)
         if checked.linked:
-            self.linked, missing = put_on_records(compiled, checked, given.links)
-            self.problems += missing
+            self.linked, refused = put_on_records(compiled, checked, given.links, self.known.locked)
+            self.problems += refused
         note = checked.stored.pop(NOTES, None)
         named = {compiled.by_word.get(word) for word, _ in values}
         content: dict[str, Any] = {NOTES: note} if NOTES in named else {}

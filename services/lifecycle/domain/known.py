@@ -1,5 +1,6 @@
 """What is known of a business while its reports and requests are decided: types, people, zone."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from uuid import UUID
@@ -18,6 +19,7 @@ class Known:
 
     `record_objects` are the api_names of those that the business made for itself. `erased` says of records when their
     person was erased, where that is later than a report that is being decided.
+    `locked` names by record object the fields that activities may not write.
     """
 
     business_id: UUID
@@ -27,6 +29,7 @@ class Known:
     roles: dict[UUID, KnownRole] = field(default_factory=dict)
     record_objects: frozenset[str] = frozenset()
     erased: dict[UUID, datetime] = field(default_factory=dict)
+    locked: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def type_of(self, text: str) -> ActivityObject | None:
         """Find an activity object by api_name or id."""

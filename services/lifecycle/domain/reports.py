@@ -53,7 +53,10 @@ def admit(held: Held | None, report: ReportReceived, known: Known, now: datetime
     told = Told(RANKS[body.action], report.received_at, now, known.person(body.actor), content | values.content)
     subject = _subject_of(report)
     decision = life.plan(held, subject, told) if told.rank == PLAN else life.log(held, subject, told)
-    return decision._replace(linked=values.linked) if values.linked and decision.outcome == "applied" else decision
+    after = decision.held.activity.fields if decision.held is not None else None
+    if values.linked and decision.outcome == "applied" and after == values.content["fields"]:
+        return decision._replace(linked=values.linked)
+    return decision
 
 
 def settle(

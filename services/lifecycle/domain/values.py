@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from libs.contracts import activity as contract
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.report import Reason as ReasonShape
 from libs.contracts.report import ReportReceived
 from libs.errors import Problem
 from services.lifecycle.domain import erasure
-from services.lifecycle.domain.fields import NOTES, Checked, Compiled, compiled_of
+from services.lifecycle.domain.fields import NOTES, Checked, compiled_of
 from services.lifecycle.domain.held import Decision, Held, Linked, Reason, next_version, unchanged
 from services.lifecycle.domain.known import Known
+from services.lifecycle.domain.linked import put_on_records
 
 
 class Values(NamedTuple):
@@ -38,8 +38,9 @@ def fields_of(report: ReportReceived, kind: ActivityObject | None, known: Known)
     problems = checked.problems + name_members(checked, known)
     linked: Linked = {}
     if checked.linked:
-        linked, missing = put_on_records(compiled, checked, [erasure.link_of(report, link) for link in body.links])
-        problems = problems + missing
+        links = [erasure.link_of(report, link) for link in body.links]
+        linked, refused = put_on_records(compiled, checked, links, known.locked)
+        problems = problems + refused
     reasons = [Reason(field=each.field, code=each.code, message=each.message) for each in problems]
     return Values(content_of(checked, given=bool(body.fields)), linked, reasons)
 
@@ -63,25 +64,6 @@ def name_members(checked: Checked, known: Known) -> list[Problem]:
             else:
                 checked.stored[reference.field] = {"id": str(member.id), "name": member.name}
     return problems
-
-
-def put_on_records(
-    compiled: Compiled, checked: Checked, links: Sequence[contract.Link]
-) -> tuple[Linked, list[Problem]]:
-    """Find the records that values of linked fields live on: those of the right object that the activity is about."""
-    records = {link.object: link.record_id for link in links if link.record_id is not None}
-    linked: dict[tuple[str, Any], dict[str, Any]] = {}
-    problems = []
-    for name, value in checked.linked.items():
-        place = compiled.fields[name].custom_object_field
-        assert place is not None
-        record_id = records.get(place.object)
-        if record_id is None:
-            message = f"is kept on the {place.object} that the activity is about; it is about none"
-            problems.append(Problem(f"fields.{name}", "no_record", message))
-        else:
-            linked.setdefault((place.object, record_id), {})[place.name] = value
-    return linked, problems
 
 
 def remap(held: Held, name: str, option_id: str, replacement: Mapping[str, str], now: datetime) -> Decision:

@@ -131,6 +131,15 @@ async def insert_appends(tx: Transaction, appends: Sequence[tuple[Key, contract.
     )
 
 
+async def has_append(tx: Transaction, key: Key, append_id: UUID) -> bool:
+    """Tell whether an addition was made to an activity already."""
+    found: bool = await tx.value(
+        "select exists (select from activity_append where business_id = $1 and activity_id = $2 and id = $3)",
+        *key, append_id,
+    )  # fmt: skip
+    return found
+
+
 async def list_appends(tx: Transaction, business_id: UUID, activity_id: UUID) -> list[bytes]:
     """List the additions to an activity, oldest first, as JSON; of an erased one what is left of it."""
     rows = await tx.fetch(

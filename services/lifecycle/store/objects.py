@@ -37,12 +37,12 @@ async def list_objects(tx: Transaction, business_ids: Collection[UUID]) -> dict[
         list(business_ids),
     )
     places = [_Place(*row) for row in rows]
-    new = [place for place in places if not _is_kept(place)]
-    if new:
-        await _keep(tx, new)
+    kept = {place: each for place in places if (each := _kept_of(place)) is not None}
+    if len(kept) < len(places):
+        kept |= await _keep(tx, [place for place in places if place not in kept])
     found: dict[UUID, list[ActivityObject]] = {}
     for place in places:
-        found.setdefault(place.business_id, []).append(_kept[place.business_id, place.id])
+        found.setdefault(place.business_id, []).append(kept[place])
     return found
 
 
@@ -117,14 +117,13 @@ def document_of(definition: ActivityObject) -> bytes:
     return msgspec.json.encode(definition)
 
 
-def _is_kept(place: _Place) -> bool:
+def _kept_of(place: _Place) -> ActivityObject | None:
     kept = _kept.get((place.business_id, place.id))
-    return kept is not None and kept.version == place.version
+    return kept if kept is not None and kept.version == place.version else None
 
 
-async def _keep(tx: Transaction, places: Sequence[_Place]) -> None:
-    if len(_kept) > DEFINITIONS_KEPT_MAX:
-        _kept.clear()
+async def _keep(tx: Transaction, places: Sequence[_Place]) -> dict[_Place, ActivityObject]:
+    """Read definitions and keep them in memory; one may be newer by now than its place says."""
     rows = await tx.fetch(
         """
         select o.business_id, o.id, o.document from activity_object o
@@ -134,5 +133,8 @@ async def _keep(tx: Transaction, places: Sequence[_Place]) -> None:
         [place.business_id for place in places],
         [place.id for place in places],
     )
-    for business_id, object_id, document in rows:
-        _kept[business_id, object_id] = decode(document)
+    read = {(row[0], row[1]): decode(row[2]) for row in rows}
+    if len(_kept) > DEFINITIONS_KEPT_MAX:
+        _kept.clear()
+    _kept.update(read)
+    return {place: read[place.business_id, place.id] for place in places}

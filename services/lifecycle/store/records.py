@@ -3,6 +3,8 @@
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
+import orjson
+
 from libs.access.sight import readable
 from libs.contracts.directory import Record, RecordObject
 from libs.database import Transaction
@@ -69,12 +71,14 @@ async def upsert_objects(tx: Transaction, kinds: Sequence[RecordObject]) -> None
     """Save the state of record objects where it is newer; at most one state of each."""
     await tx.execute(
         """
-        insert into record_object (business_id, id, version, api_name, deleted_at)
-        select distinct on (business_id, id) *
-        from unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::timestamptz[])
-            as new (business_id, id, version, api_name, deleted_at)
+        insert into record_object (business_id, id, version, api_name, deleted_at, locked_fields)
+        select distinct on (business_id, id) business_id, id, version, api_name, deleted_at,
+               array(select jsonb_array_elements_text(locked_fields))
+        from unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::timestamptz[], $6::jsonb[])
+            as new (business_id, id, version, api_name, deleted_at, locked_fields)
         order by business_id, id, version desc
-        on conflict (business_id, id) do update set version = excluded.version, deleted_at = excluded.deleted_at
+        on conflict (business_id, id) do update
+        set version = excluded.version, deleted_at = excluded.deleted_at, locked_fields = excluded.locked_fields
         where record_object.version < excluded.version
         """,
         [kind.business_id for kind in kinds],
@@ -82,16 +86,20 @@ async def upsert_objects(tx: Transaction, kinds: Sequence[RecordObject]) -> None
         [kind.version for kind in kinds],
         [kind.api_name for kind in kinds],
         [kind.deleted_at for kind in kinds],
+        [orjson.dumps(kind.locked_fields) for kind in kinds],
     )
 
 
-async def list_objects(tx: Transaction, business_ids: Collection[UUID]) -> dict[UUID, frozenset[str]]:
-    """List the record objects of businesses that are not deleted, by their api_names."""
+async def list_objects(tx: Transaction, business_ids: Collection[UUID]) -> dict[UUID, dict[str, frozenset[str]]]:
+    """List the live record objects of businesses, each with the fields that activities may not write."""
     rows = await tx.fetch(
         """
-        select business_id, array_agg(api_name) from record_object
-        where business_id = any($1::uuid[]) and deleted_at is null group by business_id
+        select business_id, api_name, locked_fields from record_object
+        where business_id = any($1::uuid[]) and deleted_at is null
         """,
         list(business_ids),
     )
-    return {row[0]: frozenset(row[1]) for row in rows}
+    found: dict[UUID, dict[str, frozenset[str]]] = {}
+    for business_id, api_name, locked in rows:
+        found.setdefault(business_id, {})[api_name] = frozenset(locked)
+    return found
