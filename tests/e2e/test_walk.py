@@ -150,3 +150,41 @@ async def test_a_planned_activity_is_completed_and_told_only_then(
         told = [json.loads(request.body) for request in await sink.received(2)]
         assert sorted(body["type"] for body in told) == ["activity.completed", "activity.logged"]
         assert {body["data"]["scheduled_activity_id"] for body in told} == {activity_id}
+
+
+async def test_a_linked_value_is_written_to_its_record_unless_the_records_object_locks_it(
+    client: httpx.AsyncClient, business: Business
+) -> None:
+    contact = await make_contact(client, business, "c-linked")
+    linked = {
+        "display_name": "Budget", "field_type": "activity_custom_field", "custom_field_type": "money",
+        "custom_object_field": {"custom_object": "contact", "name": "budget"},
+    }  # fmt: skip
+    made = await client.post("/api/activities/call/fields", headers=business.headers, json=linked)
+    assert made.status_code == 201, made.text
+
+    async def log() -> httpx.Response:
+        body = {
+            "related_objects": [{"custom_object": "contact", "entity_id": contact}],
+            "fields": [{"id": "budget", "value": 12}],
+        }
+        return await client.post("/api/activities/call/log-activity", headers=business.headers, json=body)
+
+    logged = await log()
+    assert logged.status_code == 201, logged.text
+    assert [field["value"] for field in logged.json()["fields"]] == ["12.00"]
+    path = f"/api/directory/records/contact/{contact}"
+
+    async def written() -> bool:
+        record = (await client.get(path, headers=business.headers)).json()
+        return bool(record["fields"].get("budget") == "12.00")
+
+    await eventually(written, 10, "the record has the value")
+    locking = {"locked_fields": ["budget"]}
+    locked = await client.patch("/api/directory/objects/contact", headers=business.headers, json=locking)
+    assert locked.status_code == 200, locked.text
+
+    async def refused() -> bool:
+        return (await log()).json().get("code") == "not_allowed"
+
+    await eventually(refused, 10, "lifecycle refuses to write it")
