@@ -117,6 +117,12 @@ def test_what_a_kind_does_not_take_is_refused_by_name(kind: str, given_value: An
     assert checked.stored == {}
 
 
+@pytest.mark.parametrize("kind", ["decimal", "money", "integer", "rating", "text", "dropdown", "files"])
+def test_a_number_without_end_is_refused_and_not_printed(kind: str) -> None:
+    [problem] = check([field(kind)], f=-(10**5000)).problems
+    assert len(problem.message) < 200
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "code", "name", "url"]), inner),

@@ -65,6 +65,8 @@ def _exact(decimals: int | None) -> Check:
 
 
 def _read(value: object) -> Decimal:
+    if type(value) is int and abs(value) >= 10**DIGITS_MAX:
+        raise Wrong("too_many_digits", f"is {shown(value)}; at most {DIGITS_MAX} digits are taken")
     if type(value) is int or (type(value) is float) or (type(value) is str and len(value) <= 2 * DIGITS_MAX):
         try:
             number = Decimal(str(value))

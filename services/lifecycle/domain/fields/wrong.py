@@ -7,6 +7,7 @@ Check = Callable[[Any], Any]
 """Takes a value as it was sent (never null), gives it as it is stored. Raises Wrong. Stored values stay as they are."""
 
 SHOWN_MAX = 100
+SHOWN_MAX_BITS = 400
 
 
 class Wrong(ValueError):
@@ -20,6 +21,8 @@ class Wrong(ValueError):
 
 def shown(value: Any) -> str:
     """Quote a value in a message, shortened."""
+    if type(value) is int and value.bit_length() > SHOWN_MAX_BITS:
+        return f"a number of {value.bit_length()} bits"
     text = repr(value)
     return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}…"
 
