@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import msgspec
 import pytest
 
 from libs.contracts.activity import Link
@@ -444,3 +445,42 @@ async def test_a_field_write_with_an_idempotency_key_happens_once(world: World) 
     assert answered[0].json() == answered[1].json()
     assert UUID(answered[0].json()["id"])
     assert len((await world.call("GET", "/call/fields")).json()) == 2
+
+
+async def test_a_correction_is_held_to_the_fields_and_the_latest_is_shown(world: World) -> None:
+    await world.call("PATCH", "/call", {"is_editable": True})
+    await add(world, "dropdown", "outcome", is_required=True)
+    await add(world, "integer", "score")
+    logged = (await world.log(notes="first", fields=[value("outcome", "red"), value("score", 1)])).json()
+    path = f"/logged/{logged['id']}"
+
+    async def correct(**fields: Any) -> httpx.Response:
+        return await world.call("POST", f"{path}/append", {"kind": "correction", "fields": fields})
+
+    assert codes(await correct(outcome="green", score="x", other=1)) == {
+        ("fields.outcome", "not_an_option"), ("fields.score", "not_integer"), ("fields.other", "unknown_field"),
+    }  # fmt: skip
+    assert codes(await correct(outcome=None)) == {("fields.outcome", "required")}
+    corrected = await correct(outcome="blue", score=None, notes="<b>second</b><script>x()</script>")
+    assert corrected.status_code == 201, corrected.text
+    shown = (await world.call("GET", path)).json()
+    assert [(each["name"], each["value"]["code"]) for each in shown["fields"]] == [("outcome", "blue")]
+    assert shown["notes"] == "<b>second</b>"
+    history = (await world.call("GET", f"{path}/history")).json()["results"]
+    assert [each["type"] for each in history] == ["activity.completed", "activity.appended"]
+
+
+async def test_a_reported_correction_is_held_to_the_fields(world: World) -> None:
+    await world.call("PATCH", "/call", {"is_editable": True})
+    await add(world, "dropdown", "outcome")
+    business = world.tenant.business_id
+    await admit(world.database, report(business, "log", "a", type="call", fields={"outcome": "red"}))
+    for ref, fields in (("b", {"outcome": "green"}), ("c", {"outcome": "blue"})):
+        told = report(business, "append", ref, kind="correction", fields=fields)
+        about_a = report(business, "log", "a", type="call")
+        await admit(world.database, msgspec.structs.replace(told, activity_id=about_a.activity_id))
+    told_back = [(each.outcome, [reason.code for reason in each.reasons]) for each in await answers(world.database)]
+    assert told_back == [("applied", []), ("refused", ["not_an_option"]), ("applied", [])]
+    [logged] = {each.activity_id for each in await answers(world.database)}
+    shown = values(await world.call("GET", f"/logged/{logged}"))
+    assert shown["outcome"]["name"] == "Blue"

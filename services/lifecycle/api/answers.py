@@ -14,6 +14,7 @@ from libs.contracts.activity import state_of
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.ids import preset_id_of
 from services.lifecycle.api.values import shown_fields
+from services.lifecycle.domain.fields import NOTES
 from services.lifecycle.domain.rights import Rights
 from services.lifecycle.store.activities import decode
 
@@ -66,17 +67,19 @@ def shown_scheduled(
 def shown_logged(
     activity: contract.Activity, kind: ActivityObject | None, appends: Sequence[bytes], now: datetime
 ) -> dict[str, Any]:
-    """Show a logged activity with all its additions; `fields` are as the newest correction has them."""
+    """Show a logged activity with all its additions; `fields` and `notes` are as the newest correction has them."""
     additions = [orjson.loads(document) for document in appends]
-    fields = dict(activity.fields)
+    fields = {**activity.fields, NOTES: activity.notes}
     for addition in additions:
         fields |= addition.get("fields") or {}
+    notes = fields.pop(NOTES)
+    fields = {name: value for name, value in fields.items() if value is not None}
     return {
         "id": activity.activity_id,
         "state": state_of(activity, now),
         "version": activity.version,
         "activity_object": _object_of(activity, kind),
-        "notes": activity.notes,
+        "notes": notes,
         **_texts(activity),
         "associated_entities": _entities(activity),
         "occurred_at": activity.occurred_at,

@@ -106,13 +106,17 @@ async def append_to_logged(activity_id: str, body: AppendBody, caller: Writer) -
         references = await look_up(tx, caller)
         held = await caller.lock(tx, id_of(activity_id, "logged"), references.known, "edit", logged=True)
         caller.match(held)
-        addition = Append(id=uuid7(), at=caller.now, by=_me(caller, references.known), **body.model_dump())
-        kind = references.known.type_of(str(held.activity.type_id))
+        said, kind = body.model_dump(), references.known.type_of(str(held.activity.type_id))
         editable = kind is not None and kind.is_editable
+        if kind is not None and editable and body.fields and body.kind == "correction":
+            said["fields"] = await references.correction(tx, body.fields, kind, held.activity)
+            refuse(references.problems)
+        addition = Append(id=uuid7(), at=caller.now, by=_me(caller, references.known), **said)
         decision = life.append(held, addition, caller.now, is_editable=editable)
         if decision.outcome != "applied":
             problems = [Problem(each.field, each.code, each.message) for each in decision.reasons]
             raise Rejected("this cannot be added", problems, code=problems[0].code)
+        decision = decision._replace(linked=references.linked)
         await recording.record(tx, [Entry(decision, addition.by, request_id=caller.request_id)])
         return await _answer(tx, caller, held.activity.activity_id, references.known, addition)
 

@@ -1,6 +1,6 @@
 """What a request refers to is looked up: types, members, roles, records; what is unknown is named, all at once."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,7 +18,7 @@ from services.lifecycle.domain.fields import NOTES, Checked, compiled_of
 from services.lifecycle.domain.held import Assignee, Link, Linked
 from services.lifecycle.domain.known import Known
 from services.lifecycle.domain.linked import put_on_records
-from services.lifecycle.domain.values import name_members
+from services.lifecycle.domain.values import corrected, latest_of, name_members
 from services.lifecycle.store import records
 
 _TEXTS = ("subject", "summary", "location", "direction", "duration_min")
@@ -138,6 +138,18 @@ class References:
         named = {compiled.by_word.get(word) for word, _ in values}
         content: dict[str, Any] = {NOTES: note} if NOTES in named else {}
         return content | ({"fields": checked.stored} if "fields" in given.names else {})
+
+    async def correction(
+        self, tx: Transaction, fields: Mapping[str, Any], kind: ActivityObject, held: contract.Activity
+    ) -> dict[str, Any]:
+        """Check the fields of a correction on top of what a logged activity says now; what it says by itself."""
+        compiled = compiled_of(kind)
+        checked = compiled.check(fields.items(), logging=True, held=latest_of(held))
+        await self._find(tx, checked)
+        self.problems += checked.problems + name_members(checked, self.known)
+        self.linked, refused = put_on_records(compiled, checked, held.links, self.known.locked)
+        self.problems += refused
+        return corrected(compiled, checked, fields)
 
     async def _find(self, tx: Transaction, checked: Checked) -> None:
         """Look up the members and records that values refer to."""

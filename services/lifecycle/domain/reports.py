@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
+
+import msgspec
 
 from libs.contracts import activity as contract
 from libs.contracts.activity_object import ActivityObject
@@ -24,7 +26,7 @@ from services.lifecycle.domain.held import (
 )
 from services.lifecycle.domain.known import Known
 from services.lifecycle.domain.objects import allows
-from services.lifecycle.domain.values import fields_of
+from services.lifecycle.domain.values import correction_of, fields_of
 
 RANKS = {"schedule": PLAN, "complete": COMPLETE, "log": LOG}
 _AS_IT_IS = (
@@ -43,7 +45,7 @@ def admit(held: Held | None, report: ReportReceived, known: Known, now: datetime
     if body.action == "cancel":
         return life.cancel(held, report.received_at, now)
     if body.action == "append":
-        return life.append(held, _append_of(report, known), now, is_editable=_is_editable(held, known))
+        return _add(held, report, known, now)
     kind = known.type_of(body.type) if body.type is not None else None
     content = content_of(report, known, kind)
     values = fields_of(report, kind or _type_of(held, known), known)
@@ -201,9 +203,17 @@ def _append_of(report: ReportReceived, known: Known) -> contract.Append:
     )
 
 
-def _is_editable(held: Held | None, known: Known) -> bool:
-    kind = _type_of(held, known)
-    return kind is not None and kind.is_editable
+def _add(held: Held | None, report: ReportReceived, known: Known, now: datetime) -> Decision:
+    """Add to a logged activity; the fields of a correction are checked where its type lets them be corrected."""
+    addition, kind = _append_of(report, known), _type_of(held, known)
+    is_editable = kind is not None and kind.is_editable
+    if held is None or held.activity.logged_at is None or not addition.fields or kind is None or not is_editable:
+        return life.append(held, addition, now, is_editable=is_editable)
+    values = correction_of(held, addition, kind, known)
+    if values.reasons:
+        return refused(held, *values.reasons)
+    addition = cast(contract.Append, msgspec.structs.replace(cast(Any, addition), fields=values.content))
+    return life.append(held, addition, now, is_editable=True)._replace(linked=values.linked)
 
 
 def _type_of(held: Held | None, known: Known) -> ActivityObject | None:

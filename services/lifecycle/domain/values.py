@@ -1,15 +1,16 @@
 """Values of fields as requests and reports give them: checked, completed, and put where they live."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from libs.contracts import activity as contract
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.report import Reason as ReasonShape
 from libs.contracts.report import ReportReceived
 from libs.errors import Problem
 from services.lifecycle.domain import erasure
-from services.lifecycle.domain.fields import NOTES, Checked, compiled_of
+from services.lifecycle.domain.fields import NOTES, Checked, Compiled, compiled_of
 from services.lifecycle.domain.held import Decision, Held, Linked, Reason, next_version, unchanged
 from services.lifecycle.domain.known import Known
 from services.lifecycle.domain.linked import put_on_records
@@ -50,6 +51,30 @@ def content_of(checked: Checked, *, given: bool) -> dict[str, Any]:
     fields = dict(checked.stored)
     notes = fields.pop(NOTES, None)
     return ({NOTES: notes} if notes is not None else {}) | ({"fields": fields} if given else {})
+
+
+def latest_of(activity: contract.Activity) -> dict[str, Any]:
+    """Give the values of a logged activity and its note as its newest corrections have them."""
+    values = activity.fields | ({NOTES: activity.notes} if activity.notes else {})
+    for addition in activity.appends:
+        values |= addition.fields or {}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def corrected(compiled: Compiled, checked: Checked, words: Iterable[str]) -> dict[str, Any]:
+    """Give what a correction says by itself: the stored form of the fields that it names, null for those it empties."""
+    names = [compiled.by_word[word] for word in words if word in compiled.by_word]
+    return {name: checked.stored.get(name) for name in names}
+
+
+def correction_of(held: Held, addition: contract.Append, kind: ActivityObject, known: Known) -> Values:
+    """Check the fields of a reported correction; `content` has them in their stored form."""
+    compiled, fields = compiled_of(kind), addition.fields or {}
+    checked = compiled.check(fields.items(), logging=True, held=latest_of(held.activity))
+    problems = checked.problems + name_members(checked, known)
+    linked, refused = put_on_records(compiled, checked, held.activity.links, known.locked)
+    reasons = [Reason(field=each.field, code=each.code, message=each.message) for each in (*problems, *refused)]
+    return Values(corrected(compiled, checked, fields), linked, reasons)
 
 
 def name_members(checked: Checked, known: Known) -> list[Problem]:

@@ -68,6 +68,7 @@ async def create_activity(body: ActivityBody, caller: MemberWriter) -> Response:
         content["links"] = reading.links(kind, None, logging=logging)
         if kind is not None:
             content |= {"type": kind.api_name, "type_id": kind.id, "type_name": kind.name}
+            reading.check_fields(content, kind, None, logging=logging)
         refuse(reading.problems)
         assert kind is not None
         rights, me = caller.rights(reading.known), Assignee(member_id=caller.principal.user_id)
@@ -103,6 +104,8 @@ async def change_activity(activity_id: str, body: ActivityBody, caller: MemberWr
         content = reading.content(names, kind, logging=logging)
         if "account_id" in names:
             content["links"] = reading.links(kind, held.activity, logging=logging)
+        if kind is not None and before == PENDING:
+            reading.check_fields(content, kind, held.activity, logging=logging)
         refuse(reading.problems)
         caller.match(held)
         _refuse_final(held, before, status, content)

@@ -17,6 +17,7 @@ from services.lifecycle.api.accounts.answers import PENDING, STATUSES, Records, 
 from services.lifecycle.api.accounts.bodies import ActivityBody, Participant
 from services.lifecycle.api.callers import Caller
 from services.lifecycle.domain import reports as rules
+from services.lifecycle.domain.fields import NOTES, compiled_of
 from services.lifecycle.domain.held import Link, Person
 from services.lifecycle.domain.known import Known
 from services.lifecycle.store import records
@@ -85,6 +86,19 @@ class Reading:
         if "type" in names and kind is not None:
             content |= {"type": kind.api_name, "type_id": kind.id, "type_name": kind.name}
         return content
+
+    def check_fields(
+        self, content: dict[str, Any], kind: ActivityObject, held: contract.Activity | None, *, logging: bool
+    ) -> None:
+        """Hold the description, which is the type's notes, and the values kept before to the type's fields."""
+        before = {} if held is None else held.fields | ({NOTES: held.notes} if held.notes else {})
+        given = [(NOTES, content[NOTES])] if NOTES in content else []
+        checked = compiled_of(kind).check(given, logging=logging, held=before)
+        if NOTES in content:
+            content[NOTES] = checked.stored.get(NOTES)
+        for problem in checked.problems:
+            name = "description" if problem.field == f"fields.{NOTES}" else problem.field
+            self.problems.append(Problem(name, problem.code, problem.message))
 
     def links(
         self, kind: ActivityObject | None, held: contract.Activity | None, *, logging: bool
