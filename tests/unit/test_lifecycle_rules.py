@@ -10,6 +10,7 @@ from libs.contracts.activity_object import FieldRule, ObjectField, RuleCondition
 from services.lifecycle.domain.fields import compile_object
 from services.lifecycle.domain.fields.kinds import KINDS
 from services.lifecycle.domain.fields.operators import OPERATORS
+from services.lifecycle.domain.rule_changes import check_rules
 from tests.unit.test_lifecycle_fields import BLUE, MEMBER, RED, codes, definition, field
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -162,3 +163,19 @@ def test_a_rule_about_a_field_or_option_that_is_gone_hides_its_targets() -> None
         target_field_ids=[fields[1].id],
     )
     assert compile_object(definition(*fields, rules=[gone])).hidden({}) == {"b"}
+
+
+@given(
+    asked=st.dictionaries(
+        st.sampled_from(NAMES), st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True), max_size=5
+    )
+)
+def test_circles_and_only_circles_are_refused(asked: dict[str, list[str]]) -> None:
+    """`asked`: by target what its rule asks of. A circle: something that can be reached from itself."""
+    reached = {target: set(of) for target, of in asked.items()}
+    for _ in NAMES:
+        for of in reached.values():
+            of |= {further for each in of for further in reached.get(each, set())}
+    rules = [rule([target], *((name, "is_blank", None) for name in of)) for target, of in asked.items()]
+    problems = check_rules(rules, {number(name).id: number(name) for name in NAMES})
+    assert [problem.code for problem in problems] == ["cycle"] * any(target in of for target, of in reached.items())
