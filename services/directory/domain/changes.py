@@ -44,13 +44,20 @@ def _change_of(before: Row, after: Row, by: UUID | None, request: RecordRequeste
         version=after["version"],
         before={name: then.get(name) for name in changed},
         after={name: now.get(name) for name in changed},
-        by=Person(member_id=by) if by is not None else request.by if request is not None else None,
+        by=Person(member_id=by) if by is not None else _asking(request),
         request_id=request.request_id if request is not None else None,
         activity_id=request.activity_id if request is not None else None,
         changed_at=after["updated_at"],
     )
     key = key_of(event.business_id, event.record_id)
     return Outgoing(("record.changed",), key, event.model_dump_json().encode(), version=event.version)
+
+
+def _asking(request: RecordRequested | None) -> Person | None:
+    """Name who asked; what was heard is no pydantic model, so that it is made anew."""
+    if request is None or request.by is None:
+        return None
+    return Person(member_id=request.by.member_id, name=request.by.name)
 
 
 def _values(row: Row) -> dict[str, Any]:
