@@ -30,7 +30,7 @@ def create(settings: Settings) -> Service:
     service.on(RecordRefused, handlers.note_refusals)
     service.every(MINUTE_S, waits.look_again)
     service.every(ERASING_S, erasing.go_on)
-    service.every(REMAPPING_S, remapping.go_on)
+    service.every(REMAPPING_S, remapping.replace_options)
     failing = FailingErasures(erasures.list_failing)
     service.every(FAILING_S, failing.look)
     service.ready_when(failing.problems)

@@ -22,7 +22,7 @@ SETTLE = timedelta(seconds=2)
 log = structlog.get_logger("lifecycle")
 
 
-async def go_on(database: Database) -> None:
+async def replace_options(database: Database) -> None:
     """Make the replacements that there are to make, slice by slice; after a crash it goes on where it was."""
     while True:
         async with database.work() as tx:

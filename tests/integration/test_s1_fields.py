@@ -253,7 +253,7 @@ async def test_an_option_is_added_renamed_reordered_and_removed(world: World) ->
 
 async def replace_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remapping, "now", lambda: datetime.now(UTC) + timedelta(seconds=3))
-    await remapping.go_on(world.database)
+    await remapping.replace_options(world.database)
 
 
 async def test_a_replaced_option_is_replaced_in_what_is_planned_by_versions_and_stays_in_what_was_logged(
