@@ -22,11 +22,13 @@ from bench import (
     figures,
     latency,
     lifecycle,
+    lists,
     overload,
     rebuild,
     single,
     tracing,
     walk,
+    writes,
 )
 from bench.figures import Figure
 from bench.system import System, Tenant, alone, measured_system
@@ -116,6 +118,15 @@ def _overload(system: System, tenant: Tenant) -> list[Figure]:
     return _run("overload", total, lambda advance: overload.measure(tenant, advance))
 
 
+def _writes(system: System, tenant: Tenant) -> list[Figure]:
+    groups = system.groups()
+    return _run("writes", 3 * writes.SECONDS, lambda advance: writes.measure(tenant, groups, advance))
+
+
+def _lists(system: System, tenant: Tenant) -> list[Figure]:
+    return _run("lists", 4, lambda advance: lists.measure(system, tenant, advance))
+
+
 def _rebuild(system: System, tenant: Tenant) -> list[Figure]:
     found: list[Figure] = []
     live_per_s = _run("live", rebuild.REPORTS // 1000, partial(rebuild.live, system, tenant, system.groups()))
@@ -166,6 +177,7 @@ def _fields(_system: System, _tenant: Tenant) -> list[Figure]:
 
 STEPS: dict[str, Callable[[System, Tenant], list[Figure]]] = {
     "latency": _latency, "single": _single, "walk": _walk, "fairness": _fairness, "overload": _overload,
+    "writes": _writes, "lists": _lists,
     "rebuild": _rebuild, "accept": _accept, "lifecycle": _lifecycle, "consumer": _consumer, "tracing": _tracing,
     "fields": _fields,
 }  # fmt: skip

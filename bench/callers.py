@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httptools
+import orjson
 
 from bench.system import Tenant
 
@@ -63,10 +64,20 @@ class Caller(asyncio.Protocol):
             answer.set_result((status, body))
 
 
-def request_of(tenant: Tenant, method: str, path: str, body: bytes = b"") -> bytes:
+async def user_of(tenant: Tenant) -> dict[str, str]:
+    """Name the business and its first member, as S1's routes want it."""
+    connection = await Caller.connect(tenant)
+    _, said = await connection.ask(request_of(tenant, "GET", "/api/directory/members"))
+    connection.close()
+    return {"x-business-id": tenant.business_id, "x-user-id": orjson.loads(said)["results"][0]["id"]}
+
+
+def request_of(
+    tenant: Tenant, method: str, path: str, body: bytes = b"", more: Mapping[str, str] | None = None
+) -> bytes:
     """Write a request as it goes over the wire."""
     headers: Mapping[str, str] = {
-        "host": urlsplit(tenant.url).netloc, **tenant.headers,
+        "host": urlsplit(tenant.url).netloc, **tenant.headers, **(more or {}),
         "content-type": "application/json", "content-length": str(len(body)),
     }  # fmt: skip
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

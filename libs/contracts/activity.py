@@ -61,7 +61,8 @@ class Activity(Shape):
     `due_at` of a date-only due is the end of that day in the assignee's zone (`due_date` keeps the date).
     `at` orders timelines: `occurred_at` if logged (absent in a log: `logged_at`), else `due_at`, else `created_at`.
     `appends` holds the newest 20; `appends_count` counts all. `erased_at`: its texts and people were erased.
-    `interaction_id`: the conversation that it was made from. `privacy`: who may see it; `private`: its creator and
+    `interaction_id`: the conversation that it was made from. `series_id` and `occurs_on`: it is an occurrence of a
+    recurrence, the one of that day. `privacy`: who may see it; `private`: its creator and
     whoever takes part, `team`: besides them those who share a role with the creator.
     """
 
@@ -110,6 +111,8 @@ class Activity(Shape):
     source_ref: str | None = None
     follows_id: UUID | None = None
     interaction_id: UUID | None = None
+    series_id: UUID | None = None
+    occurs_on: date | None = None
     appends: list[Append] = Field(default_factory=list)
     appends_count: int = 0
     privacy: Privacy = "public"

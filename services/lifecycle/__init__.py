@@ -1,7 +1,7 @@
 """Lifecycle: the only source of truth about activities.
 
 Owns    activity_object, activity, history, activity_append, comment, notification, account_activity, restricted,
-        admission, waiting, erasure, remapping, record, record_object (copies)
+        recurrence_series, admission, waiting, erasure, remapping, record, record_object (copies)
 Serves  /api/activities, /v1/accounts
 Hears   activity.received, record.refused, directory.business, directory.object, directory.record, access
 Emits   activity.created, .completed, .changed, .appended, activity.answered, activity.object, record.requested

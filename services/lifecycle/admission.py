@@ -67,12 +67,12 @@ async def admit(tx: Transaction, arrived: Sequence[ReportReceived], now: datetim
     await _save(tx, answers, reports.keys() - earlier.keys())
 
 
-async def retry(tx: Transaction, keys: Sequence[Key], now: datetime) -> None:
-    """Admit the reports that wait for these activities, where they can be by now."""
+async def retry(tx: Transaction, keys: Sequence[Key], now: datetime) -> int:
+    """Admit the reports that wait for these activities, where they can be by now; returns how many waited."""
     held = await activities.lock_activities(tx, keys)
     waited = await admissions.list_waiting(tx, list(held))
     if not waited:
-        return
+        return 0
     known = await _look_up(tx, [], waited, now)
     answers = [
         Answer(*pair)
@@ -82,6 +82,7 @@ async def retry(tx: Transaction, keys: Sequence[Key], now: datetime) -> None:
     await recording.record(tx, _entries(answers, known), [_answer(each, now) for each in answers])
     await _save(tx, answers, set())
     await admissions.note_seen(tx, list(waited))
+    return sum(map(len, waited.values()))
 
 
 async def expire(tx: Transaction, before: datetime, now: datetime, limit: int) -> int:

@@ -5,8 +5,8 @@ from libs.contracts.record import RecordRefused
 from libs.contracts.report import ReportReceived
 from libs.service import Service
 from libs.service.erasures import FailingErasures
-from services.lifecycle import erasing, handlers, remapping, waits
-from services.lifecycle.api import fields, lists, logged, objects, rules, scheduled
+from services.lifecycle import ahead, erasing, handlers, remapping, waits
+from services.lifecycle.api import bulk, fields, lists, logged, objects, occurrences, rules, scheduled
 from services.lifecycle.api.accounts import activities, comments
 from services.lifecycle.settings import Settings
 from services.lifecycle.store import erasures
@@ -20,8 +20,9 @@ REMAPPING_S = 1.0
 def create(settings: Settings) -> Service:
     """Make the service. Routers with fixed words come before those with an object's name in their place."""
     service = Service("lifecycle", settings)
-    first = (lists.router, scheduled.router, objects.router, logged.router, lists.responses)
-    for router in (*first, fields.router, rules.router, objects.detail, activities.router, comments.router):
+    fixed = (bulk.router, lists.router, occurrences.router, scheduled.router, objects.router, logged.router)
+    named = (lists.responses, fields.router, rules.router, objects.detail)
+    for router in (*fixed, *named, activities.router, comments.router):
         service.serve(router, invalid_status=400)
     service.on(ReportReceived, handlers.admit_activities, on_set_aside=handlers.answer_set_aside)
     service.on(Business, handlers.begin_businesses, latest=True)
@@ -29,6 +30,7 @@ def create(settings: Settings) -> Service:
     service.on(Record, handlers.copy_records, latest=True)
     service.on(RecordRefused, handlers.note_refusals)
     service.every(MINUTE_S, waits.look_again)
+    service.every(MINUTE_S, ahead.make_occurrences)
     service.every(ERASING_S, erasing.go_on)
     service.every(REMAPPING_S, remapping.replace_options)
     failing = FailingErasures(erasures.list_failing)

@@ -13,6 +13,7 @@ from libs.contracts.ids import event_id_of, key_of
 from libs.contracts.record import RecordRequested as RequestShape
 from libs.database import Transaction
 from libs.messaging.outbox import Outgoing, append
+from services.lifecycle import recurring
 from services.lifecycle.domain.chain import SALT_BYTES, Skeleton, content_hash_of, hash_of
 from services.lifecycle.domain.held import ActivityEvent, Change, Decision, Held
 from services.lifecycle.domain.privacy import restricted_of
@@ -37,6 +38,7 @@ async def record(tx: Transaction, entries: Sequence[Entry], answers: Sequence[Ou
 
     `answers` leave with them: each statement saved is a tenth of what a single report costs.
     """
+    entries = [*entries, *await _following(tx, entries)]
     rounds: list[list[Version]] = []
     chains: dict[Key, tuple[int, bytes]] = {}
     events: list[Outgoing] = []
@@ -91,6 +93,20 @@ def _requests(entry: Entry) -> list[Outgoing]:
         key = key_of(activity.business_id, record_id)
         asked.append(Outgoing(("record.requested",), key, _encode(event), id=request_id))
     return asked
+
+
+async def _following(tx: Transaction, entries: Sequence[Entry]) -> list[Entry]:
+    """Let the next occurrence of a recurrence follow one that ends here."""
+    ended = [
+        entry.decision.held.activity
+        for entry in entries
+        if entry.decision.held is not None
+        and entry.decision.held.activity.series_id is not None
+        and entry.decision.types[-1] in recurring.ENDINGS
+    ]
+    if not ended:
+        return []
+    return [Entry(decision) for decision in await recurring.follow(tx, ended)]
 
 
 def _written(entry: Entry, previous: bytes, salt: bytes) -> tuple[Version, Outgoing]:

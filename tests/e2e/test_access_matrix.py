@@ -173,8 +173,12 @@ ROWS = [
     Row(f"PATCH {SCHEDULED}/{{activity_id}}/notes", "activities.write", "scheduled", body(notes="noted")),
     Row(f"GET {SCHEDULED}/{{activity_id}}/history", "activities.read", "scheduled"),
     Row(f"POST {SCHEDULED}/{{activity_id}}/restore", "activities.write", "cancelled"),
-    Row(f"POST {SCHEDULED}/{{activity_id}}/claim", "activities.write", "scheduled"),
+    Row(f"POST {SCHEDULED}/{{activity_id}}/claim", "activities.write", "scheduled", ok=409),
     Row(f"DELETE {SCHEDULED}/{{activity_id}}", "activities.write", "spare_scheduled", ok=204),
+    Row("POST /api/activities/bulk", "activities.write", None, body(operations=[{"action": "none"}])),
+    Row(f"GET {SCHEDULED}/future", "activities.read"),
+    Row(f"GET {SCHEDULED}/series/{{series_id}}", "activities.read", "series"),
+    Row(f"POST {SCHEDULED}/series/{{series_id}}/skip", "activities.write", "series", body(date="2031-01-15")),
     Row("POST /api/activities/{object}/responses", "activities.read", "activity_object", body()),
     Row("GET /api/activities", "activities.read"),
     Row("GET /api/activities/loggable", "activities.read"),
@@ -434,6 +438,8 @@ async def furnish(system: System, client: httpx.AsyncClient) -> Tenant:
         plan = {"note": canary, "associated_entities": [entity(things["record"])], "employee_id": things["member"]}
         things[name] = await make(SCHEDULED, schedule(**plan)["json"])
     assert (await client.delete(f"{SCHEDULED}/{things['cancelled']}", headers=headers)).status_code == 204
+    recurring = schedule(note=canary, recurrence="FREQ=DAILY")["json"]
+    things["series"] = (await client.post(SCHEDULED, headers=headers, json=recurring)).json()["series_id"]
     await make("/ingest/activities", report(source_ref="same", summary=canary))
     things["ref"] = canary
     things["receipt"] = await make("/ingest/activities", report(source_ref=canary, summary=canary))

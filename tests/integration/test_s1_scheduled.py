@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -165,6 +165,25 @@ async def test_a_deactivated_member_is_not_mentioned_anew_but_stays_where_it_was
     kept = await team.call("PUT", path, {"mentions": [str(bo)], "employee_id": str(bo), "note": "still"})
     assert kept.status_code == 200, kept.text
     assert (kept.json()["mentions"], kept.json()["employee"]["id"]) == ([str(bo)], str(bo))
+    listed = (await team.call("GET", "/scheduled-activity")).json()["results"][0]
+    for shown in ((await team.call("GET", path)).json(), listed):
+        assert shown["employee"] == {"id": str(bo), "name": "Bo", "deleted": True}
+
+
+async def test_what_a_schedule_leaves_out_is_the_objects_default_while_it_is_there(team: Team) -> None:
+    bo = await team.member("Bo")
+    defaults = {"default_note": "agenda", "default_delay_min": 90, "default_assignee": {"employee_id": str(bo)}}
+    set_so = await team.call("PATCH", "/call", defaults)
+    assert set_so.status_code == 200, set_so.text
+    made = await team.schedule(due_datetime=None)
+    assert (made["note"], made["employee"]["id"]) == ("agenda", str(bo))
+    delay = datetime.fromisoformat(made["due_datetime"]) - datetime.fromisoformat(made["created"])
+    assert delay == timedelta(minutes=90)
+    assert made["original_due_datetime"] == made["due_datetime"]
+    own = await team.schedule(note="mine", employee_id=str(team.tenant.user_id), due_datetime="2030-01-01")
+    assert (own["note"], own["employee"]["name"], own["due_datetime"]) == ("mine", "Ada", "2030-01-01")
+    await team.member("Bo", id=bo, version=2, deleted_at=WHEN)
+    assert (await team.schedule())["employee"]["name"] == "Ada"
 
 
 async def test_a_write_that_wants_little_back_gets_its_version_alone(team: Team) -> None:

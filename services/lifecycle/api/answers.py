@@ -56,6 +56,8 @@ def shown_scheduled(
         "logged_activity_id": activity.activity_id if activity.logged_at is not None else None,
         "created": activity.created_at,
         "created_by": _plain(activity.created_by),
+        "series_id": activity.series_id,
+        "occurs_on": activity.occurs_on,
         "access": {
             "view": True,
             "edit": activity.logged_at is None and rights.may("edit", activity),

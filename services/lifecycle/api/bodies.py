@@ -97,6 +97,26 @@ class Said(Body):
     fields: list[FieldValue] = Field(default_factory=list, max_length=FIELDS_MAX)
 
 
+class RecurrenceBody(Body):
+    """A recurrence: a rule of RFC 5545 as text, or with how it goes on. `zone`: the assignee's where it is left out.
+
+    `one_open`: the next occurrence is made when the newest is logged, cancelled or deleted; `fixed`: 30 days ahead.
+    """
+
+    rule: Annotated[str, Line(500)]
+    mode: Literal["one_open", "fixed"] = "one_open"
+    zone: Annotated[str, Line(100)] | None = None
+
+
+def _read_recurrence(value: Any) -> Any:
+    return {"rule": value} if isinstance(value, str) else value
+
+
+Recurrence = Annotated[RecurrenceBody | None, BeforeValidator(_read_recurrence)]
+Scope = Literal["this", "following", "all"]
+"""Which occurrences a change is about: this one, this and those that follow, or all that are open."""
+
+
 class PlanBody(Said):
     """A schedule; for PUT and PATCH of one as well. Its type is create-only."""
 
@@ -109,6 +129,13 @@ class PlanBody(Said):
     notify_mentioned: bool = False
     notifications: list[Notification] = Field(default_factory=list, max_length=NOTIFICATIONS_MAX)
     associated_entities: Entities = Field(default_factory=list, validation_alias=_ENTITIES)
+    recurrence: Recurrence = None
+
+
+class SkipBody(Body):
+    """A day to leave out of a recurrence."""
+
+    date: date
 
 
 class NotesBody(Body):

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, NamedTuple
 from uuid import UUID
 
 from fastapi import Depends, Request, Response
@@ -34,14 +34,27 @@ COPIED = (
 POLL_S = 0.05
 
 
+class Wanted(NamedTuple):
+    """An activity, as scheduled or logged one, maybe a deleted one, and what is to be done with it."""
+
+    activity_id: UUID
+    act: Act
+    logged: bool = False
+    deleted: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls with which request, against which database. `now` is when the request came."""
+    """Who calls with which request, against which database. `now` is when the request came.
+
+    `version`: the one that an operation of a bulk is meant for, in the place of `If-Match`.
+    """
 
     principal: Principal
     request: Request
     database: Database
     now: datetime
+    version: int | None = None
 
     @property
     def business_id(self) -> UUID:
@@ -64,7 +77,7 @@ class Caller:
                     answer = await once(tx, self.principal, self.request, lambda tx=tx: work(tx))  # type: ignore[misc]
                 return preferred(self.request, answer)
             except Rejected as error:
-                if time.monotonic() + POLL_S > deadline or not _may_arrive(error):
+                if time.monotonic() + POLL_S > deadline or not may_arrive(error):
                     raise
             await asyncio.sleep(POLL_S)
 
@@ -87,10 +100,15 @@ class Caller:
         Raises NotFound, also where the caller does not see it, and Forbidden.
         """
         locked = await activities.lock_activities(tx, [(self.business_id, activity_id)])
-        found = visible(locked.get((self.business_id, activity_id)), activity_id, logged=logged, deleted=deleted)
-        held = await self._see(tx, found, known, logged=logged)
-        require(self.rights(known).may(act, held.activity), act, f"activity {activity_id}")
-        return held
+        wanted = Wanted(activity_id, act, logged=logged, deleted=deleted)
+        return await self.check(tx, locked.get((self.business_id, activity_id)), known, wanted)
+
+    async def check(self, tx: Transaction, held: Held | None, known: Known, wanted: Wanted) -> Held:
+        """Pass on what was locked, if the caller sees it and may do that with it. Raises NotFound, Forbidden."""
+        found = visible(held, wanted.activity_id, logged=wanted.logged, deleted=wanted.deleted)
+        seen = await self._see(tx, found, known, logged=wanted.logged)
+        require(self.rights(known).may(wanted.act, seen.activity), wanted.act, f"activity {wanted.activity_id}")
+        return seen
 
     async def lock_to_claim(self, tx: Transaction, activity_id: UUID, known: Known) -> Held:
         """Lock a scheduled activity that the caller sees, or that somebody has taken from one of the caller's roles.
@@ -144,7 +162,7 @@ class Caller:
 
     def match_version(self, current: int) -> None:
         """Refuse a write that was meant for another version than the current one. Raises Stale."""
-        version = if_match(self.request)
+        version = self.version if self.version is not None else if_match(self.request)
         if version is not None and version != current:
             raise Stale(f'If-Match names version {version}; the current one is "{current}"')
 
@@ -187,7 +205,8 @@ def refuse(problems: list[Problem]) -> None:
         raise Rejected("the request is not valid", problems, code=problems[0].code)
 
 
-def _may_arrive(error: Rejected) -> bool:
+def may_arrive(error: Rejected) -> bool:
+    """Tell whether a request was refused for a reference that may not have been copied yet."""
     return any(each.code == "does_not_exist" and each.field.startswith(COPIED) for each in error.problems)
 
 

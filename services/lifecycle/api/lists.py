@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
+import msgspec
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
@@ -93,7 +94,8 @@ async def list_responses(
         found = await plans.list_logged(tx, caller.business_id, filtered, pager.page)
 
     def show(activity: contract.Activity) -> dict[str, Any]:
-        return chosen(shown_logged(activity, kind, [], caller.now), wanted.fields)
+        appends = [msgspec.json.encode(each) for each in activity.appends]  # the newest 20
+        return chosen(shown_logged(activity, kind, appends, caller.now), wanted.fields)
 
     return json_answer(pager.envelope(found, count, show))
 
@@ -108,12 +110,13 @@ async def _list(caller: Caller, wanted: ListBody) -> Response:
         filtered = replace(filtered, sight=sight, reader_id=reader_id)
         count = await plans.count_planned(tx, caller.business_id, filtered, caller.now)
         found = await plans.list_planned(tx, caller.business_id, filtered, caller.now, pager.page)
+        await references.learn(tx, *(each.assignee for each in found))
 
     rights = caller.rights(references.known)
 
     def show(activity: contract.Activity) -> dict[str, Any]:
         kind = references.known.type_of(str(activity.type_id))
-        return chosen(shown_scheduled(activity, kind, caller.now, rights), wanted.fields)
+        return chosen(references.with_gone(shown_scheduled(activity, kind, caller.now, rights)), wanted.fields)
 
     return json_answer(pager.envelope(found, count, show))
 

@@ -51,6 +51,10 @@ class References:
         self.linked: Linked = {}
         self._records = live
 
+    def beside(self, caller: Caller) -> "References":
+        """Give another request of the same caller the same references, with problems of its own."""
+        return References(caller, self.known, self._records)
+
     def type_of(self, body: PlanBody) -> ActivityObject | None:
         """Find the type a schedule names: exactly one of id and name."""
         given = [name for name in ("activity_object_id", "activity_object_name") if getattr(body, name) is not None]
@@ -90,6 +94,16 @@ class References:
             self._add("role_id", "does_not_exist", f"{body.role_id} is not a role of this business")
             return None
         return Assignee(role_id=role.id, name=role.name)
+
+    def live(self, assignee: contract.Assignee | None) -> contract.Assignee | None:
+        """Name who something is assigned to by default, where that member or role is still there."""
+        if assignee is None:
+            return None
+        member = self.known.members.get(str(assignee.member_id))
+        role = self.known.roles.get(assignee.role_id) if assignee.role_id is not None else None
+        if member is not None and member.live:
+            return Assignee(member_id=member.id, name=member.name)
+        return Assignee(role_id=role.id, name=role.name) if role is not None and role.live else None
 
     def due(self, due: datetime | date | None, assignee: contract.Assignee | None) -> dict[str, Any]:
         """Read a due: an instant, or a day that ends where its assignee is."""
@@ -163,15 +177,29 @@ class References:
             if each.id not in found or found[each.id][0] != each.object or found[each.id][2]:
                 self._add(f"fields.{each.field}", "does_not_exist", f"{each.id} is not a record of {each.object!r}")
 
-    async def learn(self, tx: Transaction, assignee: contract.Assignee | None) -> None:
-        """Look up who an activity is assigned to: days end in a member's zone, a role has its members."""
-        if assignee is None:
-            return
-        business_id, known = self.caller.business_id, self.known
-        if assignee.member_id is not None and str(assignee.member_id) not in known.members:
-            known.members.update(await find_members(tx, business_id, [assignee.member_id]))
-        if assignee.role_id is not None and assignee.role_id not in known.roles:
-            known.roles.update(await find_roles(tx, business_id, [assignee.role_id]))
+    async def learn(self, tx: Transaction, *assignees: contract.Assignee | None) -> None:
+        """Look up who activities are assigned to: days end in a member's zone, a role has its members."""
+        known, business_id = self.known, self.caller.business_id
+        members = {each.member_id for each in assignees if each is not None and each.member_id is not None}
+        roles = {each.role_id for each in assignees if each is not None and each.role_id is not None}
+        if unknown := [each for each in members if str(each) not in known.members]:
+            known.members.update(await find_members(tx, business_id, unknown))
+        if missing := roles.difference(known.roles):
+            known.roles.update(await find_roles(tx, business_id, missing))
+
+    def with_gone(self, shown: dict[str, Any]) -> dict[str, Any]:
+        """Mark in what is shown of an activity who or what it refers to and is gone: `deleted: true`."""
+        employee, role, kind = shown.get("employee"), shown.get("role"), shown.get("activity_object")
+        member = self.known.members.get(str(employee["id"])) if employee is not None else None
+        found = self.known.roles.get(role["id"]) if role is not None else None
+        if employee is not None and member is not None and not member.live:
+            shown["employee"] = employee | {"deleted": True}
+        if role is not None and found is not None and not found.live:
+            shown["role"] = role | {"deleted": True}
+        known_kind = self.known.type_of(str(kind["id"])) if kind is not None else None
+        if kind is not None and known_kind is not None and known_kind.deleted_at is not None:
+            shown["activity_object"] = kind | {"deleted": True}
+        return shown
 
     def _member(self, field: str, member_id: UUID) -> str | None:
         member = self.known.members.get(str(member_id))

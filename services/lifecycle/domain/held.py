@@ -7,7 +7,7 @@ All else (`completed_at`, `cancelled_at` of a logged one, `at`) is derived from 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal, NamedTuple, cast
 from uuid import UUID
 
@@ -63,6 +63,8 @@ class Subject(NamedTuple):
     source_kind: contract.SourceKind = "manual"
     source_ref: str | None = None
     follows_id: UUID | None = None
+    series_id: UUID | None = None
+    occurs_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ def begin(subject: Subject, told: Told, heard: int) -> Held:
         source=subject.source,
         source_ref=subject.source_ref,
         follows_id=subject.follows_id,
+        series_id=subject.series_id,
+        occurs_on=subject.occurs_on,
         **told.content,
     )
     _derive(activity, heard)

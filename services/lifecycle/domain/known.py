@@ -70,11 +70,15 @@ class Known:
         role = self.roles.get(uuid_or_none(text) or UUID(int=0))
         return Assignee(name=text) if role is None else Assignee(role_id=role.id, name=role.name)
 
-    def end_of(self, day: date, assignee: contract.Assignee | None) -> datetime:
-        """End a day where its assignee is; for a role or nobody, where the business is."""
+    def zone_of(self, assignee: contract.Assignee | None) -> str:
+        """Name the zone of an assignee; for a role or nobody, the business's."""
         member_id = assignee.member_id if assignee is not None else None
         member = self.members.get(str(member_id)) if member_id is not None else None
-        return end_of_day(day, (member.zone if member is not None else None) or self.zone)
+        return (member.zone if member is not None else None) or self.zone
+
+    def end_of(self, day: date, assignee: contract.Assignee | None) -> datetime:
+        """End a day where its assignee is; for a role or nobody, where the business is."""
+        return end_of_day(day, self.zone_of(assignee))
 
 
 def uuid_or_none(text: str) -> UUID | None:
