@@ -38,13 +38,13 @@ _DOCUMENTS = """
 _ACTIVITIES = """
     insert into activity (business_id, activity_id, version, type_id, heard, assignee_member_id, created_at, planned_at,
         due_at, logged_at, completed_at, search)
-    select $1, gen_random_uuid(), 1, $2, case when n % 10 < 8 then 4 else 0 end,
-        case when n % 20 = 0 then $5 else md5(($1::uuid::text || (n % $4))::text)::uuid end,
+    select $1, gen_random_uuid(), 1, $2, case when abs(hashint4(n)) % 10 < 8 then 4 else 0 end,
+        case when abs(hashint4(n + 1)) % 50 = 0 then $5 else md5($1::uuid::text || abs(hashint4(n + 2)) % $4)::uuid end,
         now() - n * interval '30 seconds', now() - n * interval '30 seconds',
         now() + interval '60 days' - n * interval '31 seconds' + (n % 7) * interval '1 day',
-        case when n % 10 < 8 then now() end, case when n % 10 < 8 then now() end,
+        case when abs(hashint4(n)) % 10 < 8 then now() end, case when abs(hashint4(n)) % 10 < 8 then now() end,
         'call' || chr(10) || 'renewal call' || chr(10) || 'customer ' || n || ' wants offer ' || (n % 977)
-    from generate_series(1, $3) as n
+    from generate_series(1, $3::int) as n
 """
 
 
