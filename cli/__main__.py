@@ -10,12 +10,14 @@ from typing import Annotated
 
 import typer
 
-from cli import output
+from cli import output, webhooks
 from cli.place import ROOT, Place, Trouble, find_place
 from libs.embedded.processes import ServerFailed
 from libs.errors import ActivitiesError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+
+app.add_typer(webhooks.app, name="webhooks")
 
 DataDir = Annotated[Path | None, typer.Option(help="where everything is kept; .activities beside the launcher")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON only")]

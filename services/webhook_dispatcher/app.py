@@ -65,6 +65,7 @@ def create(settings: Settings) -> Service:
     service.share(replayer)
     service.share(Trials(sealer, rules, (settings.webhook_timeout_s, settings.webhook_connect_timeout_s)))
     service.every(WATCH_S, health.watch_failing(now))
+    service.every(WATCH_S, health.end_silent_listeners)
     service.every(ANNOUNCE_S, health.announce_changes(now))
     service.every(HOUR_S, partitions.keep_days(settings.webhook_kept_days))
     service.every(UNREADABLE_S, unreadable.look)

@@ -16,10 +16,11 @@ from libs.contracts.webhook_endpoint import WebhookEndpoint
 from libs.database import Database, Transaction
 from libs.messaging.outbox import Outgoing, append
 from services.webhook_dispatcher.domain.health import DISABLED_AFTER, WARNED_AFTER, judge
-from services.webhook_dispatcher.store import health, queue
+from services.webhook_dispatcher.store import health, listeners, queue
 from services.webhook_dispatcher.store.queue import Owed, OwedEvent
 
 SLICE_ROWS = 200
+LISTENER_SILENT_S = 600.0
 log = structlog.get_logger("webhooks")
 
 
@@ -54,6 +55,12 @@ def announce_changes(clock: Callable[[], datetime]) -> Callable[[Database], Awai
                 await _announce(tx, row, f"webhook.endpoint.{'disabled' if disabled else 'enabled'}", clock())
 
     return announce_changes
+
+
+async def end_silent_listeners(database: Database) -> None:
+    """End listeners that nobody has asked for a while."""
+    async with database.work() as tx:
+        await listeners.delete_silent(tx, LISTENER_SILENT_S)
 
 
 async def _announce(tx: Transaction, row: dict[str, Any], event_type: str, now: datetime) -> None:

@@ -280,6 +280,8 @@ ROWS = [
         f"POST {REPLAYS}", "webhooks.write", "endpoint",
         lambda endpoint: {"json": {"endpoint_id": endpoint, "missed_since": DUE}}, 202,
     ),
+    Row("POST /api/webhooks/listeners", "webhooks.write", None, body(), 201),
+    Row("POST /api/webhooks/listeners/{id}/poll", "webhooks.write", "listener", body(wait_s=0)),
     Row(f"GET {REPLAYS}", "webhooks.read"),
     Row(f"GET {REPLAYS}/{{id}}", "webhooks.read", "replay"),
     Row(f"POST {REPLAYS}/{{id}}/cancel", "webhooks.write", "replay"),
@@ -448,6 +450,7 @@ async def furnish(system: System, client: httpx.AsyncClient) -> Tenant:
     assert closed.status_code == 202, closed.text
     things["interaction"] = closed.json()["interaction_id"]
     await until_told(client, tenant)
+    things["listener"] = await make("/api/webhooks/listeners", {})
     things["replay"] = await make(REPLAYS, {"endpoint_id": things["endpoint"], "statuses": ["delivered"]})
     kinds = (await client.get("/api/activities", headers=headers)).json()["results"]
     things["activity_object"] = next(kind["id"] for kind in kinds if kind["api_name"] == "call")

@@ -1,6 +1,6 @@
 """Routes of the webhook dispatcher: endpoints, and what became of what was owed to them."""
 
-from services.webhook_dispatcher.api import deliveries, endpoints, replays, secrets, states, stats, trials
+from services.webhook_dispatcher.api import deliveries, endpoints, listeners, replays, secrets, states, stats, trials
 
 routers = (
     endpoints.router,
@@ -10,6 +10,7 @@ routers = (
     replays.router,
     trials.router,
     stats.router,
+    listeners.router,
 )
 
 __all__ = ["routers"]

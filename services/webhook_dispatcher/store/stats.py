@@ -42,7 +42,7 @@ async def list_stats(tx: Transaction, business_id: UUID, endpoint_id: UUID | Non
                 from (select created_at, next_at from delivery
                        where business_id = $1 and endpoint_id = e.id and status = 'pending'
                        order by rank, next_at limit $5) p) w
-         where e.business_id = $1 and e.deleted_at is null and ($2::uuid is null or e.id = $2)
+         where e.business_id = $1 and e.deleted_at is null and e.kind <> 'listener' and ($2::uuid is null or e.id = $2)
          order by e.id desc
         """,
         business_id, endpoint_id, since, LATEST_MAX, WAITING_MAX,

@@ -1,0 +1,90 @@
+"""Webhooks for a developer's machine, which no request from outside reaches: it asks for them, and waits."""
+
+import asyncio
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import Field
+
+from libs.access import Principal, may
+from libs.errors import Conflict, NotFound
+from libs.service.answers import json_answer, versioned
+from libs.service.body import Body
+from libs.service.clock import now
+from libs.service.http import DatabaseDep
+from services.webhook_dispatcher import signing
+from services.webhook_dispatcher.api.bodies import EventTypes, Filter
+from services.webhook_dispatcher.api.endpoints import insert_with_secret, settings_of
+from services.webhook_dispatcher.domain import expressions
+from services.webhook_dispatcher.domain.subscriptions import EventType
+from services.webhook_dispatcher.sealing import Sealer
+from services.webhook_dispatcher.store import endpoints, listeners
+from services.webhook_dispatcher.store.endpoints import EndpointState
+
+router = APIRouter(prefix="/api/webhooks/listeners")
+Writer = Annotated[Principal, Depends(may("webhooks.write"))]
+LISTENERS_MAX, TAKEN_MAX = 5, 50
+WAIT_MAX_S, LOOK_S = 25.0, 0.4
+DEFAULT: tuple[EventType, ...] = ("activity.logged",)
+NOWHERE = "https://listener.invalid/"
+
+
+class NewListener(Body):
+    """Body of POST /api/webhooks/listeners."""
+
+    event_types: EventTypes = Field(default_factory=lambda: list(DEFAULT))
+    filter: Filter = Field(default_factory=Filter)
+
+
+class Poll(Body):
+    """Body of POST …/poll: for how long to wait for something."""
+
+    wait_s: Annotated[float, Field(ge=0, le=WAIT_MAX_S)] = 20.0
+
+
+@router.post("", status_code=201)
+async def make_listener(request: Request, principal: Writer, database: DatabaseDep, body: NewListener) -> Response:
+    """Begin to listen; the secret is in this answer. A listener that does not ask for 10 minutes is ended."""
+    if body.filter.expression:
+        expressions.check_expression(body.filter.expression)
+    told = sorted(set(body.event_types))
+    state = EndpointState(NOWHERE, "a listener", told, status="paused", **body.filter.model_dump())
+    async with database.transaction(principal) as tx:
+        await endpoints.lock_number(tx, principal.business_id)
+        if await listeners.count_listeners(tx, principal.business_id) >= LISTENERS_MAX:
+            raise Conflict(f"a business has at most {LISTENERS_MAX} listeners; end one first", "too_many_listeners")
+        shown = await insert_with_secret(tx, principal, settings_of(request), state, "listener")
+    return versioned(shown, 1, 201, shown["id"])
+
+
+@router.post("/{id}/poll")
+async def poll(
+    id: UUID, request: Request, principal: Writer, database: DatabaseDep, body: Poll | None = None  # noqa: A002
+) -> Response:  # fmt: skip
+    """Answer the next webhooks, signed as they are sent: headers and body; after `wait_s` none. Each comes once."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + (body or Poll()).wait_s
+    while True:
+        async with database.transaction(principal) as tx:
+            if not await listeners.note_poll(tx, principal.business_id, id):
+                raise NotFound(f"there is no listener {id}")
+            taken = await listeners.take(tx, principal.business_id, id, TAKEN_MAX)
+            secrets = await endpoints.list_live_secrets(tx, principal.business_id, id)
+        if taken or loop.time() >= until or await request.is_disconnected():
+            break
+        await asyncio.sleep(min(LOOK_S, max(0.0, until - loop.time())))
+    sealer = Sealer(settings_of(request).webhook_master_key.get_secret_value())
+    keys = [sealer.open(sealed, principal.business_id, id) for sealed in secrets]
+    at = int(now().timestamp())
+    results = [
+        {
+            "id": one["id"],
+            "headers": {
+                "content-type": "application/json", **signing.headers_of(str(one["id"]), at, one["body"], keys),
+            },
+            "body": one["body"].decode(),
+        }
+        for one in taken
+    ]  # fmt: skip
+    return json_answer({"results": results})

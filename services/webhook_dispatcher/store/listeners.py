@@ -1,0 +1,59 @@
+"""Listeners: endpoints without a URL, whose deliveries a developer's machine fetches itself."""
+
+from typing import Any
+from uuid import UUID
+
+from libs.database import Transaction
+
+
+async def count_listeners(tx: Transaction, business_id: UUID) -> int:
+    """Count a business's listeners."""
+    return int(
+        await tx.value(
+            "select count(*) from endpoint where business_id = $1 and kind = 'listener' and deleted_at is null",
+            business_id,
+        )
+    )
+
+
+async def note_poll(tx: Transaction, business_id: UUID, id_: UUID) -> int:
+    """Note that somebody listens; return whether there is such a listener."""
+    return await tx.execute(
+        """update endpoint set polled_at = now()
+            where business_id = $1 and id = $2 and kind = 'listener' and deleted_at is null""",
+        business_id, id_,
+    )  # fmt: skip
+
+
+async def take(tx: Transaction, business_id: UUID, id_: UUID, limit: int) -> list[dict[str, Any]]:
+    """Take the next deliveries of a listener, oldest first: id and body; they count as delivered."""
+    rows = await tx.fetch(
+        """
+        with taken as (
+            update delivery d set status = 'delivered', attempts = 1, finished_at = now(), last_error = null
+              from (select id from delivery where business_id = $1 and endpoint_id = $2 and status = 'parked'
+                     order by id limit $3 for update skip locked) n
+             where d.business_id = $1 and d.id = n.id returning d.id, d.event_day, d.event_id)
+        select t.id, v.body from taken t
+          join event v on v.business_id = $1 and v.day = t.event_day and v.id = t.event_id order by t.id
+        """,
+        business_id, id_, limit,
+    )  # fmt: skip
+    return [dict(row) for row in rows]
+
+
+async def delete_silent(tx: Transaction, silent_s: float) -> int:
+    """Delete the listeners that nobody has asked for so long."""
+    return await tx.execute(
+        """
+        with silent as (
+            update endpoint set deleted_at = now(), version = version + 1, status = 'disabled',
+                   disabled_reason = 'deleted'
+             where kind = 'listener' and deleted_at is null
+               and coalesce(polled_at, created_at) < now() - make_interval(secs => $1)
+            returning business_id, id)
+        delete from endpoint_secret s using silent
+         where s.business_id = silent.business_id and s.endpoint_id = silent.id
+        """,
+        silent_s,
+    )

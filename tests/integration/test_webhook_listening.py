@@ -1,0 +1,190 @@
+"""A developer's machine: listening through the API, the commands, the page about checking signatures."""
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from shutil import which
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import standardwebhooks
+import uvicorn
+
+from libs.contracts.ids import uuid7
+from libs.database import Database
+from services.webhook_dispatcher import signing
+from services.webhook_dispatcher.health import LISTENER_SILENT_S, end_silent_listeners
+from tests.conftest import MakeDatabase
+from tests.support.http import Tenant, make_service, served, settle
+from tests.support.sink import Sink
+from tests.support.webhooks import deliveries_of, event_of, hear, make_endpoint
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "webhooks.md").read_text()
+LISTENERS = "/api/webhooks/listeners"
+
+
+@pytest.fixture
+async def database(make_database: MakeDatabase) -> Database:
+    return await make_database("webhook_dispatcher")
+
+
+async def test_listener_gets_what_happens_signed_and_once(database: Database) -> None:
+    tenant = await settle(database)
+    async with served("webhook_dispatcher", database) as client:
+        client.headers.update(tenant.headers)
+        made = (await client.post(LISTENERS, json={"filter": {"expression": "data.type == 'call'"}})).json()
+        path = f"{LISTENERS}/{made['id']}/poll"
+        assert (await client.post(path, json={"wait_s": 0})).json() == {"results": []}
+        waiting = asyncio.create_task(client.post(path, json={"wait_s": 10}))
+        event = event_of(tenant.business_id, summary="مرحبا 🙂")
+        await hear(database, [event, event_of(tenant.business_id, type="email")])
+        [one] = (await waiting).json()["results"]
+        document = standardwebhooks.Webhook(made["secret"]).verify(one["body"], one["headers"])
+        assert (document["data"]["activity_id"], document["data"]["summary"]) == (
+            str(event.activity.activity_id), "مرحبا 🙂",
+        )  # fmt: skip
+        assert (await client.post(path, json={"wait_s": 0})).json() == {"results": []}
+        assert [row["status"] for row in await deliveries_of(database)] == ["delivered"]
+        endpoint = f"/api/webhooks/endpoints/{made['id']}"
+        for method, where, body in (("PATCH", endpoint, {"paused": False}), ("POST", f"{endpoint}/enable", None)):
+            assert (await client.request(method, where, json=body)).json()["code"] == "managed"
+        other = await settle(database)
+        assert (await client.post(path, json={"wait_s": 0}, headers=other.headers)).status_code == 404
+        for _ in range(4):
+            assert (await client.post(LISTENERS, json={})).status_code == 201
+        assert (await client.post(LISTENERS, json={})).json()["code"] == "too_many_listeners"
+        assert (await client.delete(endpoint)).status_code == 204
+        assert (await client.post(path, json={"wait_s": 0})).status_code == 404
+
+
+async def test_listener_that_is_silent_is_ended(database: Database) -> None:
+    tenant = await settle(database)
+    async with served("webhook_dispatcher", database) as client:
+        client.headers.update(tenant.headers)
+        ids = [(await client.post(LISTENERS, json={})).json()["id"] for _ in range(2)]
+        async with database.work() as tx:
+            await tx.execute(
+                "update endpoint set polled_at = now() - make_interval(secs => $2) where id = $1",
+                UUID(ids[0]), LISTENER_SILENT_S + 1,
+            )  # fmt: skip
+        await end_silent_listeners(database)
+        statuses = [(await client.post(f"{LISTENERS}/{id_}/poll", json={"wait_s": 0})).status_code for id_ in ids]
+    assert statuses == [404, 200]
+    async with database.work() as tx:
+        assert await tx.value("select count(*) from endpoint_secret") == 1
+
+
+@asynccontextmanager
+async def reachable(database: Database) -> AsyncIterator[str]:
+    """Serve the dispatcher's routes on a port, for commands of other processes."""
+    app, _ = make_service("webhook_dispatcher", database).application()
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
+    running = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await running
+
+
+async def command(url: str, tenant: Tenant, *words: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cli", "webhooks", *words, "--api", url, "--api-key", tenant.key.text, cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+
+async def test_commands_listen_test_and_tail(database: Database) -> None:
+    tenant = await settle(database)
+    async with reachable(database) as url, Sink.started() as sink:
+        listening = await command(url, tenant, "listen", "--forward-to", sink.url("/mine"), "--count", "2")
+        assert listening.stderr is not None
+        said = (await listening.stderr.readline()).decode()
+        secret = said.split()[-1]
+        await hear(database, [event_of(tenant.business_id), event_of(tenant.business_id)])
+        requests = await sink.received(2)
+        out, _ = await listening.communicate()
+        assert listening.returncode == 0
+        for request in requests:
+            standardwebhooks.Webhook(secret).verify(request.body, dict(request.headers))
+            assert request.body.decode() in out.decode()
+        assert out.decode().count("/mine: 200 in ") == 2
+        async with httpx.AsyncClient(base_url=url, headers=tenant.headers) as client:
+            kinds = (await client.get("/api/webhooks/endpoints")).json()["results"]
+        assert kinds == [], "the listener went with the command"
+        id_, _ = await make_endpoint(database, tenant.business_id, sink.url("/theirs"))
+        trying = await command(url, tenant, "test", str(id_), "--event", "activity.completed")
+        out, _ = await trying.communicate()
+        assert (trying.returncode, json.loads(out)["delivered"]) == (0, True)
+        assert sink.requests[-1].path == "/theirs"
+        failing = await command(url, tenant, "test", str(uuid7()))
+        _, said_last = await failing.communicate()
+        assert (failing.returncode, b"404" in said_last) == (1, True)
+        tailing = await command(url, tenant, "tail", "--once")
+        out, _ = await tailing.communicate()
+        assert [line.split()[2:4] for line in out.decode().splitlines()] == [["activity.logged", "delivered"]] * 2
+
+
+def _snippet(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    assert found, language
+    return found[1]
+
+
+def _cases() -> list[tuple[dict[str, Any], bool]]:
+    """Requests as receivers get them, and whether they are ours."""
+    secret, old, body = signing.generate_secret(), signing.generate_secret(), '{"said":"مرحبا"}'.encode()
+    now = int(datetime.now(UTC).timestamp())
+    keys = [signing.key_of(secret), signing.key_of(old)]
+    good = {"secret": secret, "headers": signing.headers_of("msg", now, body, keys), "body": body.decode()}
+    late = signing.headers_of("msg", now - 400, body, keys)
+    return [
+        (good, True),
+        (good | {"secret": old}, True),
+        (good | {"secret": signing.generate_secret()}, False),
+        (good | {"body": body.decode() + " "}, False),
+        (good | {"headers": late}, False),
+        (good | {"headers": good["headers"] | {"webhook-id": "other"}}, False),  # type: ignore[operator]
+        (good | {"headers": good["headers"] | {"webhook-signature": "v1,AAAA v2,x"}}, False),  # type: ignore[operator]
+    ]
+
+
+def test_python_of_the_page_tells_ours_from_others() -> None:
+    names: dict[str, Any] = {}
+    exec(_snippet("python"), names)  # the page's own code
+    for case, ours in _cases():
+        assert names["is_ours"](case["secret"], case["headers"], case["body"].encode()) is ours
+
+
+if which("node"):
+
+    def test_javascript_of_the_page_tells_ours_from_others() -> None:
+        cases = _cases()
+        program = (
+            _snippet("javascript")
+            + """
+            const cases = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
+            console.log(JSON.stringify(cases.map((c) => isOurs(c.secret, c.headers, Buffer.from(c.body)))));
+            """
+        )
+        given = json.dumps([case for case, _ in cases])
+        done = subprocess.run(
+            ["node", "-e", program], input=given, capture_output=True, text=True, check=True, timeout=60
+        )
+        assert json.loads(done.stdout) == [ours for _, ours in cases]
+
+
+def test_page_has_a_snippet_in_each_of_six_languages() -> None:
+    for language in ("python", "javascript", "go", "java", "ruby", "php"):
+        assert "webhook-signature" in _snippet(language)
