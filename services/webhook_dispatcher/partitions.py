@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from libs.database import Database
 from libs.service.clock import now
-from services.webhook_dispatcher.store import deliveries, erased
+from services.webhook_dispatcher.store import deliveries, erased, replays
 
 DAYS_AHEAD = 3
 SLICE_ROWS = 5_000
@@ -25,6 +25,7 @@ def keep_days(kept_days: int) -> Callable[[Database], Awaitable[None]]:
         async with database.work() as tx:
             await deliveries.drop_days(tx, kept_days)
             await erased.forget_old(tx, kept_days)
+            await replays.delete_old(tx, kept_days)
             businesses = await deliveries.list_businesses(tx)
         before = now() - timedelta(days=kept_days)
         for business_id in businesses:

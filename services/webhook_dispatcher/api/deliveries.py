@@ -69,6 +69,7 @@ async def read_delivery(id: UUID, principal: Reader, database: DatabaseDep) -> R
         body = await deliveries.find_body(tx, principal.business_id, id)
     if row is None:
         raise missing_delivery(id)
+    del row["now"]
     return json_answer(row | {"body": None if body is None else orjson.Fragment(body)})
 
 
@@ -76,9 +77,10 @@ async def read_delivery(id: UUID, principal: Reader, database: DatabaseDep) -> R
 async def list_attempts(id: UUID, principal: Reader, database: DatabaseDep) -> Response:  # noqa: A002
     """List the attempts of a delivery, oldest first, with the first 16 KiB of each answer."""
     async with database.transaction(principal) as tx:
-        if await deliveries.find_delivery(tx, principal.business_id, id) is None:
+        row = await deliveries.find_delivery(tx, principal.business_id, id)
+        if row is None:
             raise missing_delivery(id)
-        rows = await deliveries.list_attempts(tx, principal.business_id, id)
+        rows = await deliveries.list_attempts(tx, principal.business_id, row)
     return json_answer({"results": [_show_attempt(row) for row in rows], "next": None})
 
 

@@ -145,6 +145,8 @@ async def replay_delivery(
             [made] = await replays.insert_copies(tx, principal.business_id, None, [id])
         tx.on_commit(replayer.wake)
         new = await deliveries.find_delivery(tx, principal.business_id, made)
+        assert new is not None
+        del new["now"]
         return json_answer(new, 202, {"location": f"/api/webhooks/deliveries/{made}"})
 
     async with database.transaction(principal) as tx:

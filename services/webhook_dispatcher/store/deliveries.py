@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -55,11 +55,11 @@ async def list_deliveries(
 
 
 async def find_delivery(tx: Transaction, business_id: UUID, id_: UUID, *, lock: bool = False) -> Row | None:
-    """Find one delivery; `kept`: whether its body is still there."""
+    """Find one delivery; `kept`: whether its body is still there; `now`: the database's time."""
     row = await tx.find(
         f"""
         select {COLUMNS}, exists (select from event v where v.business_id = d.business_id and v.day = d.event_day
-                                     and v.id = d.event_id) as kept
+                                     and v.id = d.event_id) as kept, now()
           from delivery d where business_id = $1 and id = $2 {"for update" if lock else ""}
         """,  # noqa: S608
         business_id, id_,
@@ -78,14 +78,16 @@ async def find_body(tx: Transaction, business_id: UUID, id_: UUID) -> bytes | No
     return body
 
 
-async def list_attempts(tx: Transaction, business_id: UUID, delivery_id: UUID) -> list[Row]:
-    """List the attempts of a delivery, oldest first."""
+async def list_attempts(tx: Transaction, business_id: UUID, delivery: Row) -> list[Row]:
+    """List the attempts of a delivery, oldest first. The days that they can be of are named, for their index."""
+    first, last = delivery["created_at"].date(), (delivery["finished_at"] or delivery["now"]).date()
+    days = [first + timedelta(days=n) for n in range(-1, (last - first).days + 2)]
     rows = await tx.fetch(
         """
         select number, at, duration_ms, result, http_status, address, phases, headers, answer from attempt
-         where business_id = $1 and delivery_id = $2 order by number
+         where business_id = $1 and day = any($3::date[]) and delivery_id = $2 order by number
         """,
-        business_id, delivery_id,
+        business_id, delivery["id"], days,
     )  # fmt: skip
     return [dict(row) for row in rows]
 

@@ -188,6 +188,11 @@ async def insert_copies(tx: Transaction, business_id: UUID, replay_id: UUID | No
     return made
 
 
+async def delete_old(tx: Transaction, kept_days: int) -> int:
+    """Delete replays that ended so long ago that what they sent is not kept any more either."""
+    return await tx.execute("delete from replay where finished_at < now() - make_interval(days => $1)", kept_days)
+
+
 async def advance(tx: Transaction, replay: tuple[UUID, UUID], after_id: UUID, counts: tuple[int, int]) -> None:
     """Note how far a replay is: the last delivery looked at, how many were released, how many had expired."""
     await tx.execute(

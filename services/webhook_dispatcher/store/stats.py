@@ -34,8 +34,8 @@ async def list_stats(tx: Transaction, business_id: UUID, endpoint_id: UUID | Non
                        order by id desc limit $4) d
                 left join lateral (
                     select duration_ms from attempt a
-                     where a.business_id = $1 and a.day >= current_date - 1 and a.delivery_id = d.id
-                       and a.number = d.attempts) a on true) l
+                     where a.business_id = $1 and a.day in (current_date, current_date - 1) and a.delivery_id = d.id
+                       and a.number = d.attempts limit 1) a on true) l
           cross join lateral (
               select count(*)::int as waiting, min(p.created_at) as oldest_pending_at,
                      min(p.next_at) filter (where p.next_at <= now()) as oldest_due_at
