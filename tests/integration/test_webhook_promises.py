@@ -29,7 +29,6 @@ from tests.support.webhooks import (
     Setting,
     all_are,
     attempts_of,
-    deliveries_of,
     dispatching,
     event_of,
     eventually,
@@ -142,42 +141,6 @@ async def test_body_of_the_answer_is_bounded_to_16_kib_and_one_deadline(case: Ca
         await eventually(case.database, lambda rows: all(row["status"] != "pending" for row in rows))
     assert {len(one["answer"]) <= 16 << 10 for one in await attempts_of(case.database)} == {True}
     assert {one["duration_ms"] < 3_000 for one in await attempts_of(case.database)} == {True}
-
-
-async def test_delivery_is_ordered_per_activity_for_those_who_ask_for_it(case: Case) -> None:
-    async with Sink.started() as sink, dispatching(case.database) as dispatcher:
-        sink.script = [Answer(500), Answer(500)]
-        await case.make(sink.url(), ordered=True)
-        activity_id = uuid7()
-        for version in (1, 2, 3):
-            change = "activity.completed" if version == 1 else "activity.appended"
-            event = event_of(case.tenant.business_id, change, activity_id=activity_id, version=version)
-            await hear(case.database, [event], dispatcher)
-        await eventually(case.database, all_are("delivered", 3))
-    versions = [orjson.loads(one.body)["data"]["version"] for one in sink.requests]
-    assert versions == [1, 1, 1, 2, 3]
-
-
-async def test_breaker_parks_the_endpoint_without_using_up_attempts(case: Case) -> None:
-    async with (
-        Sink.started() as sink,
-        dispatching(case.database, Setting(replace(POLICY, schedule_s=(60.0,)))) as dispatcher,
-    ):
-        sink.by_path["/hook"] = Answer(500)
-        id_, _ = await case.make(sink.url())
-        await hear(case.database, [event_of(case.tenant.business_id) for _ in range(60)], dispatcher)
-
-        async def parked() -> bool:
-            [shown] = (await case.call("GET", f"/stats?endpoint_id={id_}"))["results"]
-            return bool(shown["state"] == "parked")
-
-        async with asyncio.timeout(10):
-            while not await parked():
-                await asyncio.sleep(0.02)
-        rows = await deliveries_of(case.database)
-    assert sum(row["attempts"] for row in rows) < 40
-    assert {row["status"] for row in rows} == {"pending"}
-    assert 0 in {row["attempts"] for row in rows}
 
 
 async def test_auto_disable_is_kept_in_the_database_with_a_warning_half_way(case: Case) -> None:

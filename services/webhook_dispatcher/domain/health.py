@@ -10,8 +10,6 @@ DISABLED_AFTER = timedelta(days=5)
 WARNED_AFTER = DISABLED_AFTER / 2
 APART_MIN = timedelta(hours=12)
 
-EndpointEventType = Literal["webhook.endpoint.failing", "webhook.endpoint.disabled", "webhook.endpoint.enabled"]
-
 
 def judge(
     failing_since: datetime, last_failed_at: datetime | None, warned_at: datetime | None, now: datetime

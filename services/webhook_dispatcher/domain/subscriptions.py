@@ -9,11 +9,13 @@ from uuid import UUID
 from libs.contracts.activity import ActivityEvent
 from libs.errors import Rejected
 from services.webhook_dispatcher.domain import bodies, expressions
-from services.webhook_dispatcher.domain.health import EndpointEventType
 
 ActivityEventType = Literal["activity.logged", "activity.completed", "activity.appended"]
-EventType = ActivityEventType | EndpointEventType
-TYPES: tuple[str, ...] = (*get_args(ActivityEventType), *get_args(EndpointEventType))
+EventType = Literal[
+    "activity.logged", "activity.completed", "activity.appended",
+    "webhook.endpoint.failing", "webhook.endpoint.disabled", "webhook.endpoint.enabled",
+]  # fmt: skip
+TYPES: tuple[str, ...] = get_args(EventType)
 GRACE = timedelta(seconds=5)
 """A version recorded this long before an endpoint was made is still told to it: clocks differ, requests overlap."""
 
