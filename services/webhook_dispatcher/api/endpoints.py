@@ -33,6 +33,10 @@ Writer = Annotated[Principal, Depends(may("webhooks.write"))]
 NOTHING = EndpointState("", "", (), (), (), "active")
 REPLAYS = "/api/webhooks/replays"
 PLAIN = ("url", "description", "rate_limit_per_s", "timeout_s", "ordered", "skip_after_s", "schedule_s")
+PARTS: dict[str, tuple[str, ...]] = {name: (name,) for name in (*PLAIN, "event_types", "headers")} | {
+    "body": ("body_form",), "filter": ("sources", "activity_objects", "record_objects", "expression"),
+}  # fmt: skip
+"""Of a state, by the field of a body that says them."""
 
 
 def settings_of(request: Request) -> Settings:
@@ -110,7 +114,7 @@ async def change_endpoint(
     wanted = _with(NOTHING, body, settings, named)  # judged before anything is locked
 
     def changed(state: EndpointState) -> EndpointState:
-        state = replace(state, **{name: getattr(wanted, name) for name in _changing(named)})
+        state = replace(state, **{part: getattr(wanted, part) for name in named for part in PARTS.get(name, ())})
         if "paused" in named and state.status != "disabled":
             state = replace(state, status="paused" if body.paused else "active")
         return state
@@ -203,16 +207,6 @@ async def check_url(url: str, settings: Settings) -> None:
         raise refused("address_refused", "leads to an address that is not allowed") from None
     except OSError:
         return
-
-
-def _changing(named: Set[str]) -> set[str]:
-    """Name the parts of a state that the fields of a body change."""
-    parts = {name for name in PLAIN if name in named}
-    if "filter" in named:
-        parts |= {"sources", "activity_objects", "record_objects", "expression"}
-    return parts | {
-        part for name, part in (("event_types",) * 2, ("headers",) * 2, ("body", "body_form")) if name in named
-    }
 
 
 def _with(

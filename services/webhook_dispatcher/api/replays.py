@@ -27,7 +27,7 @@ router = APIRouter(prefix="/api/webhooks")
 Reader = Annotated[Principal, Depends(may("webhooks.read"))]
 Writer = Annotated[Principal, Depends(may("webhooks.write"))]
 Replaying = Annotated[Replayer, Depends(shared(Replayer))]
-SELECTED_MAX, RUNNING_MAX = 200_000, 5
+SELECTED_MAX, RUNNING_MAX = 100_000, 5
 Ended = Literal["delivered", "exhausted", "missed", "cancelled"]
 DEFAULT: tuple[Ended, ...] = ("exhausted", "missed")
 MISSED: tuple[Ended, ...] = ("exhausted", "missed", "cancelled")
