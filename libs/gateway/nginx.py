@@ -21,7 +21,7 @@ FRAME = """\
 daemon off;
 worker_processes 1;
 pid {directory}/nginx.pid;
-error_log stderr warn;
+error_log stderr crit;  # a process that is away is tried with each request; the gateway says so once
 events {{ worker_connections 4096; }}
 http {{
   access_log off;  # the services log each request
@@ -80,7 +80,11 @@ def configuration(table: Table, upstreams: Upstreams, directory: Path, front: st
 
 
 def _upstream(service: str, upstreams: Upstreams) -> str:
-    servers = " ".join(f"server {each.address} max_fails=1 fail_timeout=1s;" for each in upstreams.of(service))
+    """Name a service's processes. None is left out for an error: one that is back takes the place of one that goes.
+
+    (With `max_fails=1` it was left out for up to 2 s after it was back, and there was none when the other one ended.)
+    """
+    servers = " ".join(f"server {each.address} max_fails=0;" for each in upstreams.of(service))
     servers = servers or "server 127.0.0.1:1 down;"
     return f"  upstream {service} {{ {servers} keepalive 64; keepalive_timeout {IDLE_S:g}s; }}"
 

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import structlog
 
 LOOK_S = 0.5
 PROBE_S = 3.0
 SILENCES_MAX = 2
 """Looks in a row at which a process is not ready before it gets no more requests; one is enough to get them again."""
+
+log = structlog.get_logger("gateway")
 
 
 class NotAnAddress(ValueError):
@@ -97,6 +100,8 @@ class Upstreams:
         except (aiohttp.ClientError, TimeoutError):
             silent = True
         self._silences[replica] = self._silences.get(replica, 0) + 1 if silent else 0
+        if refusing is not (replica in self._refusing):
+            log.warning("nobody listens" if refusing else "listens again", process=replica.name, at=replica.address)
         (self._refusing.add if refusing else self._refusing.discard)(replica)
 
     async def _resolve(self) -> None:

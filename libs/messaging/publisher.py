@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import (
     InvalidTopicError,
     KafkaError,
@@ -31,6 +32,10 @@ _REFUSED = (InvalidTopicError, MessageSizeTooLargeError, TopicAuthorizationFaile
 
 _SPEC = ("ce_specversion", b"1.0")
 Sending = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
+ALL = -1
+NO_LEADER = -1
+Place = tuple[str, int]
+"""A topic and one of its partitions, or `ALL` of it."""
 
 
 class Publisher:
@@ -43,33 +48,60 @@ class Publisher:
         self._types: dict[str, list[tuple[str, str, tuple[str, bytes]]]] = {}
         self._producer: AIOKafkaProducer | None = None
         self._topic = "anything"
-        self.refusals: dict[str, str] = {}
+        self.refusals: dict[Place, str] = {}
 
-    async def publish(self, rows: Sequence[Any], held: Collection[str] = ()) -> dict[str, list[Sending]]:
-        """Publish rows, each once per type, in their order for each key; return by topic what was not taken.
+    async def publish(self, rows: Sequence[Any], held: Collection[Place] = ()) -> dict[Place, list[Sending]]:
+        """Publish rows, each once per type, in their order for each key; return by place what was not taken.
 
-        Not taken is what goes to a topic that is in `held` or refuses events for good; `refusals` says why.
+        Not taken is what goes to a place that is in `held` or takes no events while others do; `refusals` says why.
         Raises Unavailable when the broker has not acknowledged all else in time: publish all of it again then.
         """
         by_topic = self._by_topic(rows)
-        left = {topic: by_topic.pop(topic) for topic in held if topic in by_topic}
-        return left | await self.send(by_topic)
+        left = {(topic, ALL): by_topic.pop(topic) for topic, part in held if part == ALL and topic in by_topic}
+        return left | await self.send(by_topic, held, self._broker.publish_timeout_s)
 
-    async def send(self, by_topic: Mapping[str, list[Sending]]) -> dict[str, list[Sending]]:
-        """Publish records as they are, in their order for each key; see `publish`."""
+    async def send(
+        self, by_topic: Mapping[str, list[Sending]], held: Collection[Place], within_s: float
+    ) -> dict[Place, list[Sending]]:
+        """Publish records as they are, in their order for each key; see `publish`. Raises Unavailable."""
         failpoints.reach(f"{self._service}.publish.before")
         try:
-            async with asyncio.timeout(self._broker.publish_timeout_s):
-                refused = await self._send(await self._ready(), by_topic)
+            async with asyncio.timeout(within_s):
+                producer = await self._ready()
+                by_place, left = await self._place(producer, by_topic)
+            left |= {place: by_place.pop(place) for place in held if place in by_place}
+            refused = await self._send(producer, by_place, within_s)
         except (KafkaError, OSError, TimeoutError) as error:
             metrics.PUBLISH_FAILED.labels(self._service).inc()
             await self.close()
-            what = str(error) or f"no acknowledgement of {self._topic} within {self._broker.publish_timeout_s:g} s"
+            what = str(error) or f"no acknowledgement of {self._topic} within {within_s:g} s"
             raise Unavailable(f"Kafka does not take events ({type(error).__name__}: {what})") from error
         failpoints.reach(f"{self._service}.publish.after")
-        metrics.PUBLISHED.labels(self._service).inc(sum(len(by_topic[topic]) for topic in by_topic.keys() - refused))
+        for topic, part in refused:  # of a topic that refuses all is left, also what it took: it comes twice then
+            if part == ALL:
+                left = {place: sendings for place, sendings in left.items() if place[0] != topic}
+                left[topic, ALL] = by_topic[topic]
+        left |= {place: by_place[place] for place in refused if place[1] != ALL}
+        count = sum(map(len, by_topic.values())) - sum(map(len, left.values()))
+        metrics.PUBLISHED.labels(self._service).inc(count)
         failpoints.reach(f"{self._service}.publish.reported")
-        return {topic: by_topic[topic] for topic in refused}
+        return left
+
+    async def send_again(self, by_place: Mapping[Place, list[Sending]], within_s: float) -> set[Place]:
+        """Publish records kept of partitions; name those that take none now, which are all while Kafka is away."""
+        try:
+            async with asyncio.timeout(within_s):
+                producer = await self._ready()
+                for topic, _ in by_place:
+                    await self._count_partitions(producer, topic)
+                await producer.client.force_metadata_update()
+            cluster = producer.client.cluster
+            led = {place: by_place[place] for place in by_place if _has_leader(cluster, place)}
+            refused = await self._send(producer, led, within_s)
+        except (KafkaError, OSError, TimeoutError):
+            await self.close()
+            return set(by_place)
+        return {place for place in by_place if place not in led or place in refused or (place[0], ALL) in refused}
 
     async def close(self) -> None:
         """Let go of the producer, waiting up to 2 s for it."""
@@ -97,30 +129,59 @@ class Publisher:
             await producer.start()
         return self._producer
 
-    async def _send(self, producer: AIOKafkaProducer, by_topic: Mapping[str, list[Sending]]) -> set[str]:
-        """Send, and name the topics that refuse events."""
-        by_partition: dict[tuple[str, int], list[Sending]] = defaultdict(list)
-        refused: dict[str, str] = {}
+    async def _place(
+        self, producer: AIOKafkaProducer, by_topic: Mapping[str, list[Sending]]
+    ) -> tuple[dict[Place, list[Sending]], dict[Place, list[Sending]]]:
+        """Put records to their partitions, and apart those whose topic is missing."""
+        by_place: dict[Place, list[Sending]] = defaultdict(list)
+        left: dict[Place, list[Sending]] = {}
         for topic, sendings in by_topic.items():
             self._topic = topic
             partitions = await self._count_partitions(producer, topic)
             if not partitions:
-                refused[topic] = "it is missing"
+                self.refusals[topic, ALL] = "it is missing"
+                left[topic, ALL] = sendings
                 continue
             for sending in sendings:
-                by_partition[topic, partition_of(sending[0] or b"", partitions)].append(sending)
-        acknowledged = await asyncio.gather(
-            *(self._write(producer, topic, n, sendings) for (topic, n), sendings in by_partition.items()),
-            return_exceptions=True,  # so that nobody still writes when this returns
-        )
-        for (topic, _), error in zip(by_partition, acknowledged, strict=True):
-            if isinstance(error, _REFUSED):
-                refused[topic] = f"{type(error).__name__}: {error}"
-                await self.close()  # its numbering of records has a gap now
-            elif isinstance(error, BaseException):
-                raise error
+                by_place[topic, partition_of(sending[0] or b"", partitions)].append(sending)
+        return by_place, left
+
+    async def _send(
+        self, producer: AIOKafkaProducer, by_place: Mapping[Place, list[Sending]], within_s: float
+    ) -> set[Place]:
+        """Send, and name the topics that refuse events, and partitions that took none in time while others did."""
+        tasks = {
+            place: asyncio.create_task(self._write(producer, *place, sendings)) for place, sendings in by_place.items()
+        }
+        try:
+            if tasks:
+                await asyncio.wait(tasks.values(), timeout=within_s)
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)  # so that nobody still writes afterwards
+        refused = _refused({place: task.exception() for place, task in tasks.items() if not task.cancelled()})
+        silent = [place for place, task in tasks.items() if task.cancelled()]
+        if silent:
+            self._topic = "/".join(map(str, silent[0]))
+            if not await self._are_alone(producer, silent, len(tasks)):
+                raise TimeoutError
+            refused |= dict.fromkeys(silent, f"no acknowledgement within {within_s:g} s")
+        if refused:
+            await self.close()  # its numbering of records has a gap now
         self.refusals |= refused
         return set(refused)
+
+    async def _are_alone(self, producer: AIOKafkaProducer, silent: Sequence[Place], count: int) -> bool:
+        """Tell whether Kafka is there, and it is these partitions: others took events, or these have no leader."""
+        try:
+            async with asyncio.timeout(MISSING_S):
+                if not await producer.client.force_metadata_update():
+                    return False
+        except TimeoutError:
+            return False
+        cluster = producer.client.cluster
+        return len(silent) < count or not any(_has_leader(cluster, place) for place in silent)
 
     async def _count_partitions(self, producer: AIOKafkaProducer, topic: str) -> int:
         """Count a topic's partitions; 0 where the broker answers and there is none. Raises TimeoutError."""
@@ -174,6 +235,21 @@ class Publisher:
             known = [(name, BY_TYPE[name].name, ("ce_type", name.encode())) for name in types.split(",")]
             self._types[types] = known
         return known
+
+
+def _refused(ended: Mapping[Place, BaseException | None]) -> dict[Place, str]:
+    """Name the topics that refuse events for good, and why; raise what is wrong otherwise."""
+    refused: dict[Place, str] = {}
+    for (topic, _), error in ended.items():
+        if isinstance(error, _REFUSED):
+            refused[topic, ALL] = f"{type(error).__name__}: {error}"
+        elif error is not None:
+            raise error
+    return refused
+
+
+def _has_leader(cluster: ClusterMetadata, place: Place) -> bool:
+    return cluster.leader_for_partition(TopicPartition(*place)) not in (None, NO_LEADER)
 
 
 def event_id_text(key: bytes, event_type: str, version: int) -> bytes:

@@ -7,7 +7,6 @@ one has lost the other. Killed before it is stored, it publishes the chunks of t
 import asyncio
 import random
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -16,9 +15,10 @@ from asyncpg.pool import PoolConnectionProxy
 
 from libs.database import Database
 from libs.errors import Unavailable
-from libs.messaging import held, metrics, outbox
+from libs.messaging import metrics, outbox
 from libs.messaging.backlog import READ_ONLY, Backlog
 from libs.messaging.broker import BrokerSettings, spare_logs
+from libs.messaging.held import Held, save_held
 from libs.messaging.publisher import Publisher
 from libs.messaging.windows import Windows
 
@@ -35,7 +35,6 @@ HOUSEKEEPING_S = 3_600
 KEPT_DAYS = 2
 ATTEMPTS_KEPT = STOPS_KEPT = "7 days"
 """A stop keeps the bytes of a record, which may be about somebody erased: no longer than old states of records."""
-HELD_RETRY_S = 2.0
 STALE_S = 60.0
 """An event that is not published after so long is somebody's business; caught up with 100,000 are in 10 s."""
 
@@ -66,8 +65,7 @@ class Relay:
         self._behind_since: float | None = None
         self._read_at = self._turned_at = time.monotonic()
         self._done = ""
-        self._held: set[str] = set()
-        self._held_tried_at = 0.0
+        self._held = Held(database.name, self._publisher)
         self._backlog = Backlog()
         database.on_append(self.wake)
 
@@ -77,7 +75,7 @@ class Relay:
 
     def problems(self) -> list[str]:
         """Say what keeps events from leaving."""
-        problems = list(self._trouble.values())
+        problems = [*self._trouble.values(), *(self._held.problems() if self._windows is not None else ())]
         if (silent_s := time.monotonic() - self._turned_at) > self._broker.stuck_s:
             problems.append(f"relay: has not looked into the outbox for {silent_s:.0f} s")
         if "broker" in self._trouble or self.age_s() > STALE_S:
@@ -142,7 +140,7 @@ class Relay:
 
     async def _lead(self, connection: "PoolConnectionProxy[asyncpg.Record]", windows: Windows) -> None:
         adopted = await windows.load()
-        self._held = set(await held.list_held_topics(connection))
+        await self._held.load(connection)
         behind_s = await connection.fetchval(
             "select extract(epoch from now() - behind_since)::float8 from outbox_cursor"
         )
@@ -159,7 +157,7 @@ class Relay:
             self._woken.clear()
             began = self._turned_at = time.monotonic()
             try:
-                await self._publish_held(connection)
+                await self._held.publish(connection)
                 count = await self._publish_next(connection, windows)
             except Unavailable as error:
                 self._trouble["broker"] = f"relay: {error.message}"
@@ -184,13 +182,13 @@ class Relay:
         if rows:
             if windows.place[0] != self._done:  # a new window: of what was committed since the one before was read
                 self._done, self._behind_since, self._read_at = windows.place[0], self._read_at, now
-            left = await self._publisher.publish(rows, self._held)
+            left = await self._publisher.publish(rows, self._held.places)
             if left:
                 async with connection.transaction():
-                    await held.save_held(connection, left)
+                    await save_held(connection, left)
                     await windows.advance(rows[-1]["id"])
                     await windows.store()
-                self._hold(left)
+                self._held.add(left)
             else:
                 await windows.advance(rows[-1]["id"])
             self._backlog.published(sum(len(row["value"] or b"") for row in rows))
@@ -200,35 +198,6 @@ class Relay:
             self._trouble.pop("restored", None)
         self._trouble.pop("broker", None)
         return len(rows)
-
-    def _hold(self, topics: Iterable[str]) -> None:
-        for topic in set(topics) - self._held:
-            _log.error("topic takes no events", service=self._database.name, topic=topic)
-            self._held.add(topic)
-
-    async def _publish_held(self, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
-        """Try again what topics did not take, a chunk of each; what follows on them waits behind it."""
-        if not self._held or time.monotonic() - self._held_tried_at < HELD_RETRY_S:
-            return
-        again = False
-        for topic in sorted(self._held):
-            rows = await held.list_held(connection, topic)
-            if rows and await self._publisher.send({topic: [sending for _, sending in rows]}):
-                continue
-            if rows:
-                await held.delete_held(connection, topic, rows[-1][0])
-                again = True
-            else:
-                self._held.discard(topic)
-        self._held_tried_at = 0.0 if again else time.monotonic()  # looking for a topic takes time: others get as much
-        waiting = await held.list_held_topics(connection)
-        self._trouble |= {f"topic {topic}": self._say_held(topic, *each) for topic, each in waiting.items()}
-        for name in [name for name in self._trouble if name.startswith("topic ") and name[6:] not in waiting]:
-            del self._trouble[name]
-
-    def _say_held(self, topic: str, events: int, age_s: float) -> str:
-        why = self._publisher.refusals.get(topic, "")
-        return f"relay: topic {topic} takes no events ({why}): {events} wait, the oldest for {age_s:.0f} s"
 
     async def _sleep(self, seconds: float) -> None:
         try:
@@ -256,7 +225,7 @@ class Relay:
             self._trouble.pop("read-only", None)
             if windows is None:
                 await self._backlog.read(tx)
-            elif behind or self._backlog.bytes or self._held:
+            elif behind or self._backlog.bytes or self._held.places:
                 await self._backlog.count(tx, windows.place if behind else None, self.age_s() if behind else None)
 
     async def _keep_house_forever(self) -> None:

@@ -55,7 +55,7 @@ def test_nginx_is_told_every_process_and_every_path() -> None:
     prefixes = {"ingest": ["/ingest"], "lifecycle": ["/api/activities"]}
     table = Table("127.0.0.1", 8_080, "nginx", [*UPSTREAMS, "ingest=127.0.0.1:9100"], prefixes, {})
     text = nginx.configuration(table, Upstreams(read_upstreams(table.upstreams)), Path("/x"), None)
-    assert "upstream ingest { server 127.0.0.1:9001 max_fails=1 fail_timeout=1s; server 127.0.0.1:9100 " in text
+    assert "upstream ingest { server 127.0.0.1:9001 max_fails=0; server 127.0.0.1:9100 " in text
     assert "location = /api/activities { proxy_pass http://lifecycle; }" in text
     assert "location /api/activities/ { proxy_pass http://lifecycle; }" in text
 
