@@ -25,6 +25,8 @@ from tests.faults.installation import PACKAGES, Installation
 from tests.faults.load import Tenant
 from tests.faults.receivers import Delivery
 
+Found = list[str]
+"""What breaks an invariant, in sentences."""
 POISON = "fault_poison"
 """The header by which injected poison is told from what the product made itself."""
 ACTIVITY_TOPICS = ("activity.created", "activity.completed", "activity.changed", "activity.appended")
@@ -46,6 +48,7 @@ class Published:
     shortened: bool = False
     received: dict[str, set[UUID]] = field(default_factory=lambda: defaultdict(set))
     versions: dict[str, set[tuple[str, int]]] = field(default_factory=lambda: defaultdict(set))
+    talks: dict[str, set[tuple[str, int]]] = field(default_factory=lambda: defaultdict(set))
     foreign: list[tuple[str, str]] = field(default_factory=list)
     letters: list[tuple[str, DeadLetter]] = field(default_factory=list)
 
@@ -67,11 +70,17 @@ class Case:
     strays: Sequence[str]
     notes: Sequence[tuple[str, str]]
     injected: Mapping[str, str]
+    talks: Mapping[str, tuple[UUID, int]] = field(default_factory=dict)
+    """Of ingest's own table: the source's id of each conversation, ours, and its version."""
 
     @property
     def business(self) -> str:
         """Its id."""
         return self.tenant.business.id
+
+    def about(self, subject: str) -> "Found":
+        """Take from the reconciler's differences those about a subject: the sentence begins with it."""
+        return [text for text in self.differences if text.startswith(subject)]
 
     def by_ref(self) -> dict[str, list[UUID]]:
         """Name the activities that stand in the truth for each ref: the last word of a summary."""
@@ -131,6 +140,9 @@ async def _case(
         "select id, endpoint_id, event_type, activity_id, version, status from delivery where business_id = $1",
         business,
     )
+    talks = await pages.rows_of(
+        stores["ingest"], "select source_ref, interaction_id, version from interaction where business_id = $1", business
+    )
     endpoints = await pages.rows_of(
         stores["webhook_dispatcher"], "select id, url from endpoint where business_id = $1", business
     )
@@ -148,6 +160,7 @@ async def _case(
         strays=await _strays(stores, tenant, mark),
         notes=[(invariant, text) for invariant, of, text in installation.sink.wrong if of == tenant.business.id],
         injected=mark.injected,
+        talks={row[0]: (row[1], row[2]) for row in talks},
     )
 
 
@@ -238,5 +251,7 @@ def _note(found: Published, record: Any, canaries: Mapping[str, bytes]) -> None:
             found.foreign.append((business, f"{record.topic}: a record of {business} holds the canary of {other}"))
     if record.topic == "activity.received":
         found.received[business].add(UUID(headers["ce_id"].decode()))
+    elif record.topic == "interaction.closed":
+        found.talks[business].add((subject, int(headers["ce_version"])))
     elif record.topic in ACTIVITY_TOPICS:
         found.versions[business].add((subject, int(headers["ce_version"])))

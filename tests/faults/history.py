@@ -96,10 +96,21 @@ class Life:
 
 
 @dataclass
+class Talk:
+    """Everything that was asked about one conversation; `taken_wrongly`: with another body than before."""
+
+    acknowledged: bool = False
+    unknown: bool = False
+    taken_wrongly: bool = False
+    ids: set[str] = field(default_factory=set)
+
+
+@dataclass
 class Told:
     """A business's history, put together. `endpoints`: name to when it was deleted (None: it was not)."""
 
     lives: dict[str, Life] = field(default_factory=dict)
+    talks: dict[str, Talk] = field(default_factory=dict)
     seen: list[tuple[str, str]] = field(default_factory=list)
     endpoints: dict[str, float | None] = field(default_factory=dict)
 
@@ -138,6 +149,8 @@ def _end(told: dict[str, Told], begun: Line, ended: Line) -> None:
         elif ended["e"] == "ok":
             told.setdefault(begun["b"], Told()).endpoints[begun["name"]] = ended["t"]
         return
+    if begun["k"] == "talk":
+        _end_talk(told.setdefault(begun["b"], Told()).talks.setdefault(begun["ref"], Talk()), begun, ended)
     if begun["k"] not in ("report", "route"):
         return
     write = _write_of(told, begun)
@@ -150,3 +163,11 @@ def _end(told: dict[str, Told], begun: Line, ended: Line) -> None:
         write.refused = True
     else:
         write.unknown = True
+
+
+def _end_talk(talk: Talk, begun: Line, ended: Line) -> None:
+    if ended["e"] == "ok":
+        talk.acknowledged, talk.taken_wrongly = True, talk.taken_wrongly or "expect" in begun
+        talk.ids.add(ended["id"])
+    elif ended["e"] == "unknown" and "expect" not in begun:
+        talk.unknown = True

@@ -124,7 +124,7 @@ class Installation:
     @property
     def direct(self) -> dict[str, str]:
         """The environment for commands and checks, around the proxies of PostgreSQL."""
-        some = next(iter(self.processes.values())).environment
+        some = self.process_of("ingest").environment
         own = {f"{package.upper()}_DATABASE_URL" for package in PACKAGES}
         return {name: value for name, value in some.items() if name not in own} | {
             "DATABASE_URL": self.postgres.admin_url

@@ -18,7 +18,8 @@ import aiohttp
 import orjson
 
 from libs.contracts.ids import record_id_of
-from tests.faults import planning
+from tests.faults import planning, talking
+from tests.faults.enveloping import wrap, wrap_all
 from tests.faults.history import History
 from tests.faults.installation import Installation
 from tests.support.system import Business
@@ -73,8 +74,6 @@ class Tenant:
         self._reports = self._make_reports()
         self._held: list[Report] = []
         self._going = True
-        self._paused = asyncio.Event()
-        self._paused.set()
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
@@ -121,11 +120,11 @@ class Tenant:
             for _ in range(WORKERS):
                 group.create_task(self._report_forever())
             group.create_task(self._plan_forever())
+            group.create_task(self._talk_forever())
 
     def stop(self) -> None:
         """Let `run` end when what is in hand is done."""
         self._going = False
-        self._paused.set()
 
     async def finish(self) -> None:
         """Report what was held back, so that every activity ends as its reports say."""
@@ -166,14 +165,14 @@ class Tenant:
         """Send one report until there is an answer."""
         said = {"ref": report["activity_ref"], "src": report["source"], "act": report["action"]}
         key = f"{report['source_ref']}{'' if expect is None else f'!{expect}'}"
-        content = orjson.dumps(report)
+        content, headers = wrap(report, self.chance)
 
         def end(number: int, answer: Answered) -> None:
             found = orjson.loads(answer.body) if answer.outcome == "ok" else {}
             self._note(number, answer, found)
 
         return await self.until_answered(
-            lambda: self.call("POST", "/ingest/activities", content),
+            lambda: self.call("POST", "/ingest/activities", content, **headers),
             lambda: self.history.invoke(
                 self.business.id, "report", key=key, **said, **({} if expect is None else {"expect": expect})
             ),
@@ -189,7 +188,7 @@ class Tenant:
 
     async def send_bulk(self, reports: list[Report]) -> None:
         """Send several in one request, each an operation of its own."""
-        lines = b"\n".join(map(orjson.dumps, reports))
+        content, headers = wrap_all(reports, self.chance)
         numbers: list[int] = []
 
         def invoke() -> int:
@@ -215,7 +214,7 @@ class Tenant:
                     self.history.end(number, "failed")
 
         await self.until_answered(
-            lambda: self.call("POST", "/ingest/activities/bulk", lines, content_type="application/x-ndjson"),
+            lambda: self.call("POST", "/ingest/activities/bulk", content, **headers),
             invoke,
             end,
         )
@@ -269,6 +268,13 @@ class Tenant:
             number += 1
             await planning.live(self, number)
             await asyncio.sleep(self.chance.uniform(0.5, 1.5) * 20 / self.rate)
+
+    async def _talk_forever(self) -> None:
+        for number in itertools.count():
+            if not self._going:
+                return
+            await talking.talk(self, number, RECORDS)
+            await asyncio.sleep(self.chance.uniform(0.5, 1.5) * 10 / self.rate)
 
     def record_id(self, number: int) -> str:
         """Name a record by its number."""

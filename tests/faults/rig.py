@@ -16,6 +16,8 @@ from tests.faults.installation import Installation, Process
 from tests.faults.load import Tenant
 from tests.support.system import eventually
 
+Produced = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
+"""Topic, key, value, headers."""
 REACHED_S = 8.0
 STOP_S = 25.0
 
@@ -74,8 +76,8 @@ class Rig:
                 return str(orjson.loads(answer.body)["activity_id"])
         raise AssertionError(f"the probe is not accepted: {answer}")
 
-    async def produce(self, records: Sequence[tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]]) -> None:
-        """Put records on topics past the outbox: topic, key, value, headers."""
+    async def produce(self, records: Sequence[Produced]) -> None:
+        """Put records on topics past the outbox."""
         servers = self.installation.kafka.bootstrap_servers
         producer = AIOKafkaProducer(bootstrap_servers=servers, max_request_size=2_000_000)
         await producer.start()

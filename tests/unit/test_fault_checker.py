@@ -13,9 +13,9 @@ import pytest
 
 from libs.contracts.activity import Activity
 from libs.contracts.ids import uuid7
-from tests.faults import checker, history
+from tests.faults import checker, history, talks, told, truth
 from tests.faults.evidence import Case, Published, Version
-from tests.faults.history import History, Life, Told, Write
+from tests.faults.history import History, Life, Talk, Told, Write
 from tests.faults.planted import PLANTED, Bug
 from tests.faults.receivers import Delivery
 from tests.support.histories import activity, event, next_version, planned
@@ -62,50 +62,64 @@ def delivery(state: Activity, **more: Any) -> Delivery:
 
 def test_what_is_right_breaks_nothing() -> None:
     case = case_of(logged())
-    assert {name: check(case) for name, check in checker.FROM_STORES.items() if check(case)} == {}
+    assert checker.look(case) == {}
 
 
 def test_what_was_acknowledged_and_is_gone_breaks_i1() -> None:
     case = replace(case_of(logged()), events={}, histories={})
-    assert "acknowledged and is not there" in checker.accepted_once(case)[0]
-    assert "knows nothing" in checker.accepted_once(replace(case_of(logged()), admissions={}))[0]
+    assert "acknowledged and is not there" in truth.accepted_once(case)[0]
+    assert "knows nothing" in truth.accepted_once(replace(case_of(logged()), admissions={}))[0]
 
 
 def test_what_is_there_twice_breaks_i1() -> None:
     case, double = case_of(logged()), logged()
     twice = replace(case, events={**case.events, double.activity_id: event(double)})
-    assert checker.accepted_once(twice) == ["r1 is there 2 times"]
+    assert truth.accepted_once(twice) == ["r1 is there 2 times"]
 
 
 def test_what_nobody_reported_or_was_refused_breaks_i2() -> None:
-    assert "nobody reported it" in checker.nothing_else(replace(case_of(logged()), told=Told()))[0]
+    assert "nobody reported it" in truth.nothing_else(replace(case_of(logged()), told=Told()))[0]
     refused = case_of(logged(summary="canary1 refused r1"))
-    assert "holds what was refused" in checker.nothing_else(refused)[0]
+    assert "holds what was refused" in truth.nothing_else(refused)[0]
 
 
 def test_what_thaws_breaks_i3() -> None:
     first = logged()
     thawed = next_version(first, logged_at=None, occurred_at=None)
-    assert any("scheduled again" in text for text in checker.lives_in_order(case_of(first, thawed)))
+    assert any("scheduled again" in text for text in truth.lives_in_order(case_of(first, thawed)))
 
 
 def test_a_gap_and_a_changed_summary_break_i3() -> None:
     first = planned(BUSINESS, summary="canary1 r1")
-    assert "versions are" in checker.lives_in_order(case_of(next_version(first)))[0]
+    assert "versions are" in truth.lives_in_order(case_of(next_version(first)))[0]
     changed = next_version(first, summary="else r1")
-    assert any("2 summaries" in text for text in checker.lives_in_order(case_of(first, changed)))
+    assert any("2 summaries" in text for text in truth.lives_in_order(case_of(first, changed)))
 
 
 def test_what_was_to_be_refused_and_was_taken_breaks_i3() -> None:
     case = case_of(logged())
     case.told.lives["r1"].writes["again"] = Write("log", acknowledged=True, expected=409)
-    assert "was to be refused with 409" in checker.lives_in_order(case)[0]
+    assert "was to be refused with 409" in truth.lives_in_order(case)[0]
+
+
+def test_conversations_are_there_once_as_they_were_first_and_told_of() -> None:
+    id_, other = uuid7(), uuid7()
+    case = case_of(logged(), talks={"t1": (id_, 1)})
+    case.told.talks["t1"] = Talk(acknowledged=True, ids={str(id_)})
+    case.published.talks[str(BUSINESS)] = {(str(id_), 1)}
+    assert checker.look(case) == {}
+    assert "acknowledged and is not there" in talks.talks_accepted(replace(case, talks={}))[0]
+    assert "nobody reported it" in talks.no_other_talks(replace(case, talks={"t2": (other, 1)}))[0]
+    assert "was never published" in talks.talks_told_of(replace(case, talks={"t1": (id_, 2)}))[0]
+    assert "is not there" in talks.talks_told_of(replace(case, talks={}))[0]
+    case.told.talks["t1"].taken_wrongly = True
+    assert checker.look(case) == {"I3": ["conversation t1: another body was taken"]}
 
 
 def test_differences_of_the_reconciler_break_their_invariant() -> None:
     said = ("receipt 1: x", "timeline: x", "badge of x", "reports: x", "webhooks: x is owed to e, but is not")
     case = replace(case_of(logged()), differences=list(said))
-    found = {name for name, check in checker.FROM_STORES.items() if check(case)}
+    found = set(checker.look(case))
     assert found == {"I1", "I4", "I5", "I6"}
 
 
@@ -116,9 +130,9 @@ def test_a_delivery_that_never_arrived_breaks_i6() -> None:
         "version": 1, "status": "delivered",
     }  # fmt: skip
     case = replace(case_of(state), deliveries=[row], endpoints={"all": endpoint})
-    assert "never answered 2xx" in checker.told_to_all(case)[0]
-    assert checker.told_to_all(replace(case, ledger=[delivery(state)])) == []
-    assert "still pending" in checker.told_to_all(replace(case, deliveries=[{**row, "status": "pending"}]))[0]
+    assert "never answered 2xx" in told.told_to_all(case)[0]
+    assert told.told_to_all(replace(case, ledger=[delivery(state)])) == []
+    assert "still pending" in told.told_to_all(replace(case, deliveries=[{**row, "status": "pending"}]))[0]
 
 
 WRONG: list[tuple[str, Callable[[Activity], dict[str, Any]]]] = [
@@ -135,9 +149,9 @@ def test_a_forbidden_webhook_breaks_i7(text: str, more: Callable[[Activity], dic
     state = logged()
     case = case_of(state)
     case.told.endpoints["gone"] = 10.0
-    found = checker.nothing_forbidden(replace(case, ledger=[delivery(state, **more(state))]))
+    found = told.nothing_forbidden(replace(case, ledger=[delivery(state, **more(state))]))
     assert text in found[0]
-    assert checker.nothing_forbidden(replace(case, ledger=[delivery(state)])) == []
+    assert told.nothing_forbidden(replace(case, ledger=[delivery(state)])) == []
 
 
 def test_a_published_report_that_went_nowhere_breaks_i8() -> None:

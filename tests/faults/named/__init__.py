@@ -42,9 +42,9 @@ def fault(name: str, meaning: str, needs: str = "") -> Callable[[Happen], Happen
     return named
 
 
-from tests.faults.named import brokers, databases, machines, messages, processes, receivers, recoveries  # noqa: E402
+from tests.faults.named import brokers, databases, inbound, machines, messages, processes, receivers, recoveries  # noqa: E402
 
 __all__ = [
-    "FAULTS", "Fault", "NotRun", "brokers", "databases", "fault", "machines", "messages", "processes", "receivers",
-    "recoveries",
+    "FAULTS", "Fault", "NotRun", "brokers", "databases", "fault", "inbound", "machines", "messages", "processes",
+    "receivers", "recoveries",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from libs.service.edge import BODY_MAX_BYTES
 from tests.faults.evidence import POISON
 from tests.faults.load import REFUSED, Tenant
 from tests.faults.named import fault
-from tests.faults.rig import Rig
+from tests.faults.rig import Produced, Rig
 from tests.support.system import eventually
 
 POISONED = ("activity.received", "activity.answered", "activity.created", "activity.completed", "activity.changed")
@@ -26,7 +26,6 @@ AGAIN_MAX = 40
 """So many of each partition's newest records are published again."""
 AT = "2026-01-31T09:00:00Z"
 Headers = list[tuple[str, bytes]]
-Published = tuple[str, bytes | None, bytes | None, Headers]
 
 
 def poisons(business: UUID, topic: str) -> list[tuple[bytes | None, Headers]]:
@@ -131,7 +130,7 @@ async def repeats(rig: Rig) -> None:
 @fault("events-again", "published events come again, two to five times, in any order, long after newer ones")
 async def events_again(rig: Rig) -> None:
     broker = BrokerSettings(rig.installation.kafka.bootstrap_servers)
-    records: list[Published] = []
+    records: list[Produced] = []
     async with admin.reading(broker, None) as reader:
         places = [place for place in rig.mark.offsets if place.topic in EVENTS]
         ends = await reader.end_offsets(places)
