@@ -2,7 +2,10 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
+
+import orjson
 
 from libs.database import Transaction
 
@@ -94,6 +97,14 @@ async def list_zones(tx: Transaction, business_ids: Collection[UUID]) -> dict[UU
         "select business_id, zone from business where business_id = any($1::uuid[])", list(business_ids)
     )
     return {row[0]: row[1] for row in rows}
+
+
+async def list_settings(tx: Transaction, business_ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+    """Find the settings of businesses; unknown ones are not in the answer."""
+    rows = await tx.fetch(
+        "select business_id, settings from business where business_id = any($1::uuid[])", list(business_ids)
+    )
+    return {row[0]: orjson.loads(row[1]) for row in rows}
 
 
 def _uuid_of(text: str) -> UUID | None:

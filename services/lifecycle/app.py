@@ -1,7 +1,7 @@
 """Wiring: what lifecycle serves, hears and does by itself."""
 
 from libs.contracts.directory import Business, Record, RecordObject
-from libs.contracts.record import RecordRefused
+from libs.contracts.record import RecordChanged, RecordRefused
 from libs.contracts.report import ReportReceived
 from libs.service import Service
 from libs.service.erasures import FailingErasures
@@ -28,6 +28,7 @@ def create(settings: Settings) -> Service:
     service.on(Business, handlers.begin_businesses, latest=True)
     service.on(RecordObject, handlers.copy_objects, latest=True)
     service.on(Record, handlers.copy_records, latest=True)
+    service.on(RecordChanged, handlers.follow_changes)
     service.on(RecordRefused, handlers.note_refusals)
     service.every(MINUTE_S, waits.look_again)
     service.every(MINUTE_S, ahead.make_occurrences)

@@ -5,12 +5,12 @@ from uuid import UUID
 
 from libs.contracts.directory import Business, Record, RecordObject
 from libs.contracts.ids import split_key
-from libs.contracts.record import RecordRefused
+from libs.contracts.record import RecordChanged, RecordRefused
 from libs.contracts.report import ReportReceived
 from libs.database import Transaction
 from libs.messaging.broker import Record as KafkaRecord
 from libs.service.clock import now
-from services.lifecycle import admission, looking, recording
+from services.lifecycle import admission, changing, looking, recording
 from services.lifecycle.domain import linked
 from services.lifecycle.store import activities, erasures, records
 
@@ -60,3 +60,8 @@ async def note_refusals(tx: Transaction, events: Sequence[RecordRefused]) -> Non
         decision = linked.note_refusal(held, kind, event)
         if decision.outcome == "applied":
             await recording.record(tx, [recording.Entry(decision)])
+
+
+async def follow_changes(tx: Transaction, events: Sequence[RecordChanged]) -> None:
+    """Enter what is entered by itself when records change: conversions of leads, significant changes of contacts."""
+    await changing.enter(tx, events, now())

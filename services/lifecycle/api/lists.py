@@ -16,6 +16,7 @@ from libs.service.body import Line
 from services.lifecycle.api.answers import shown_logged, shown_scheduled
 from services.lifecycle.api.bodies import Due
 from services.lifecycle.api.callers import Caller, Reader, refuse
+from services.lifecycle.api.marks import marked, marks_of
 from services.lifecycle.api.pages import LOGGED_NAMES, SCHEDULED_NAMES, PageBody, Pager, ShownBody, check_names, chosen
 from services.lifecycle.api.references import References, look_up, object_in_path
 from services.lifecycle.domain.due import zone_of
@@ -92,10 +93,11 @@ async def list_responses(
         filtered = replace(filtered, sight=sight, reader_id=reader_id)
         count = await plans.count_logged(tx, caller.business_id, filtered)
         found = await plans.list_logged(tx, caller.business_id, filtered, pager.page)
+        marks = await marks_of(tx, caller.business_id, found)
 
     def show(activity: contract.Activity) -> dict[str, Any]:
         appends = [msgspec.json.encode(each) for each in activity.appends]  # the newest 20
-        return chosen(shown_logged(activity, kind, appends, caller.now), wanted.fields)
+        return chosen(marked(shown_logged(activity, kind, appends, caller.now), marks), wanted.fields)
 
     return json_answer(pager.envelope(found, count, show))
 
@@ -111,12 +113,14 @@ async def _list(caller: Caller, wanted: ListBody) -> Response:
         count = await plans.count_planned(tx, caller.business_id, filtered, caller.now)
         found = await plans.list_planned(tx, caller.business_id, filtered, caller.now, pager.page)
         await references.learn(tx, *(each.assignee for each in found))
+        marks = await marks_of(tx, caller.business_id, found)
 
     rights = caller.rights(references.known)
 
     def show(activity: contract.Activity) -> dict[str, Any]:
         kind = references.known.type_of(str(activity.type_id))
-        return chosen(references.with_gone(shown_scheduled(activity, kind, caller.now, rights)), wanted.fields)
+        shown = references.with_gone(shown_scheduled(activity, kind, caller.now, rights))
+        return chosen(marked(shown, marks), wanted.fields)
 
     return json_answer(pager.envelope(found, count, show))
 

@@ -14,6 +14,7 @@ from services.lifecycle.api import logs
 from services.lifecycle.api.answers import paged, shown_history, shown_logged
 from services.lifecycle.api.bodies import AppendBody, LogBody
 from services.lifecycle.api.callers import Caller, Reader, Writer, id_of, visible
+from services.lifecycle.api.marks import marked, marks_of
 from services.lifecycle.api.pages import LOGGED_NAMES, ShownBody, check_names, chosen
 from services.lifecycle.api.references import look_up
 from services.lifecycle.api.writing import Done, written
@@ -47,7 +48,8 @@ async def get_logged(activity_id: str, caller: Reader, wanted: Annotated[ShownBo
     async with caller.database.transaction(caller.principal) as tx:
         references = await look_up(tx, caller)
         held = await caller.find(tx, identity, references.known, logged=True)
-        shown = await _shown(tx, caller, held, references.known)
+        marks = await marks_of(tx, caller.business_id, [held.activity])
+        shown = marked(await _shown(tx, caller, held, references.known), marks)
     return versioned(chosen(shown, wanted.fields), held.activity.version)
 
 

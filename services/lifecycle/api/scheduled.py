@@ -13,6 +13,7 @@ from services.lifecycle.api.answers import shown_scheduled
 from services.lifecycle.api.bodies import NotesBody, PlanBody, Scope
 from services.lifecycle.api.callers import Caller, Reader, Writer, id_of
 from services.lifecycle.api.logged import history_of
+from services.lifecycle.api.marks import marked, marks_of
 from services.lifecycle.api.pages import SCHEDULED_NAMES, ShownBody, check_names, chosen
 from services.lifecycle.api.references import References, look_up
 from services.lifecycle.api.writing import written
@@ -53,7 +54,9 @@ async def get_scheduled(activity_id: str, caller: Reader, wanted: Annotated[Show
         references = await look_up(tx, caller)
         held = await caller.find(tx, identity, references.known)
         await references.learn(tx, held.activity.assignee)
-    return versioned(chosen(_shown(caller, references, held), wanted.fields), held.activity.version)
+        marks = await marks_of(tx, caller.business_id, [held.activity])
+    shown = marked(_shown(caller, references, held), marks)
+    return versioned(chosen(shown, wanted.fields), held.activity.version)
 
 
 @router.put("/{activity_id}")

@@ -56,6 +56,23 @@ async def list_records(
     return {row[0]: (row[1], row[2], row[3]) for row in rows}
 
 
+async def list_gone(
+    tx: Transaction, business_id: UUID, record_ids: Collection[UUID]
+) -> dict[UUID, dict[str, bool | UUID]]:
+    """Find the records that were deleted (`deleted`) or merged into another one (`merged_into`)."""
+    rows = await tx.fetch(
+        """
+        select id, deleted_at is not null, merged_into from record
+        where business_id = $1 and id = any($2::uuid[]) and (deleted_at is not null or merged_into is not null)
+        """,
+        business_id, list(record_ids),
+    )  # fmt: skip
+    return {
+        row[0]: ({"deleted": True} if row[1] else {}) | ({"merged_into": row[2]} if row[2] is not None else {})
+        for row in rows
+    }
+
+
 async def is_guarded(
     tx: Transaction, business_id: UUID, record_ids: Collection[UUID], role_ids: Collection[UUID]
 ) -> bool:

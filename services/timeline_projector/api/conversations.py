@@ -14,7 +14,7 @@ from libs.service.body import Body, Line
 from libs.service.cursors import decode_cursor, encode_cursor
 from libs.service.freshness import Wanted, not_yet, read_wanted
 from libs.service.http import DatabaseDep
-from services.timeline_projector.store import conversations, records
+from services.timeline_projector.store import conversations, records, wide
 
 PAGE_MAX = 500
 
@@ -49,6 +49,10 @@ async def list_messages(
         return waiting
     async with database.transaction(principal) as tx:
         talk = await conversations.find_talk(tx, principal.business_id, interaction_id)
+        sight = await records.sight_in(tx, principal)
+        if talk is not None and sight is not None:
+            seen = await wide.sees_talk(tx, principal.business_id, interaction_id, sight)
+            talk = talk if seen else None
         if talk is None:
             raise NotFound(f"there is no interaction with the id {interaction_id}")
         whose = (principal.business_id, interaction_id)

@@ -13,7 +13,7 @@ from libs.service.body import Body, Line
 from libs.service.cursors import decode_cursor, encode_cursor
 from libs.service.freshness import Wanted, not_yet, read_wanted
 from libs.service.http import DatabaseDep
-from services.timeline_projector.store import records
+from services.timeline_projector.store import records, wide
 
 PAGE_MAX = 200
 
@@ -52,7 +52,12 @@ async def list_records(
         return waiting
     async with database.transaction(principal) as tx:
         place = (principal.business_id, object_name)
-        rows = await records.list_counted(tx, place, query.has_activities, after, query.limit + 1)
+        sight = await records.sight_in(tx, principal)
+        if await wide.is_wide(tx, principal.business_id, sight):
+            page = (after, query.limit + 1)
+            rows = await wide.list_counted(tx, place, query.has_activities, page, sight)
+        else:
+            rows = await records.list_counted(tx, place, query.has_activities, after, query.limit + 1)
     shown, following = rows[: query.limit], None
     if len(rows) > query.limit:
         following = encode_cursor(principal, filter_text, [shown[-1]["name"], str(shown[-1]["id"])])

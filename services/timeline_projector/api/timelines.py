@@ -21,14 +21,14 @@ from libs.service.cursors import decode_cursor, encode_cursor
 from libs.service.freshness import Wanted, not_yet, read_wanted
 from libs.service.http import DatabaseDep
 from services.timeline_projector.domain import lines
-from services.timeline_projector.store import entries, records
+from services.timeline_projector.store import entries, records, wide
 
 BADGES_MAX = 500
 PAGE_MAX = 200
 POLL_S = 0.025
 
 Reader = Annotated[Principal, Depends(may("timeline.read"))]
-Read = Callable[[Transaction], Awaitable[list[Any]]]
+Read = Callable[[Transaction, UUID], Awaitable[list[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,15 @@ def make_router(reference_wait_max_s: float) -> APIRouter:
         if waiting is not None:
             return waiting
 
-        async def read(tx: Transaction) -> list[Any]:
-            if query.state == "upcoming":
-                return await entries.list_upcoming(tx, record, after, query.limit + 1)
-            past = None if query.state is None else False
-            return await entries.list_lines(tx, record, past, after and after[1:], query.limit + 1)
+        async def read(tx: Transaction, root: UUID) -> list[Any]:
+            past, upcoming = None if query.state is None else False, query.state == "upcoming"
+            place, sight = (*record[:2], root), await records.sight_in(tx, principal)
+            if await wide.is_wide(tx, principal.business_id, sight):
+                lines_wanted = wide.Wanted(upcoming or past, after, query.limit + 1, dated_first=upcoming)
+                return await wide.list_lines(tx, place, sight, lines_wanted)
+            if upcoming:
+                return await entries.list_upcoming(tx, place, after, query.limit + 1)
+            return await entries.list_lines(tx, place, past, after and after[1:], query.limit + 1)
 
         rows = await _read_living(database, principal, record, reference_wait_max_s, read)
         shown, moment = rows[: query.limit], now()
@@ -109,25 +113,30 @@ async def count_badges(
     if waiting is not None:
         return waiting
     async with database.transaction(principal) as tx:
-        counts = await entries.count_lines(tx, principal.business_id, body.object, body.record_ids)
+        sight = await records.sight_in(tx, principal)
+        if await wide.is_wide(tx, principal.business_id, sight):
+            counts = await wide.count_lines(tx, (principal.business_id, body.object), body.record_ids, sight)
+        else:
+            counts = await entries.count_lines(tx, principal.business_id, body.object, body.record_ids)
     return json_answer({"counts": {str(record_id): counts.get(record_id, 0) for record_id in body.record_ids}})
 
 
 async def _read_living(
     database: Database, principal: Principal, record: tuple[UUID, str, UUID], wait_s: float, read: Read
 ) -> list[Any]:
-    """Read in the transaction that finds the record alive, waiting for one that is not known yet.
+    """Read the timeline of the record that stands for this one, in the transaction that finds this one alive.
 
-    Raises NotFound when it stays unknown or was deleted.
+    Waits for one that is not known yet. Raises NotFound when it stays unknown, was deleted, or is for other roles.
     """
+    role_ids = principal.standing.role_ids if principal.standing is not None else None
     clock = asyncio.get_running_loop().time
     deadline = clock() + wait_s
     while True:
         async with database.transaction(principal) as tx:
-            lives = await records.find_record(tx, *record)
-            if lives:
-                return await read(tx)
-        if lives is False or clock() >= deadline:
+            found = await records.find_record(tx, record, role_ids)
+            if found is not None and found[0]:
+                return await read(tx, found[1])
+        if found is not None or clock() >= deadline:
             raise NotFound(f"there is no {record[1][:100]} with the id {record[2]}")
         await asyncio.sleep(POLL_S)
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from libs.contracts.activity import Activity, ActivityEvent, Link, Times, newest_of, state_of
+from libs.contracts.activity import Activity, ActivityEvent, Link, Times, newest_of, own_of, state_of
 from libs.contracts.agent import agent_of
 from libs.contracts.ids import record_id_of
 
@@ -49,6 +49,9 @@ class Head(NamedTuple):
     retracted_at: datetime | None
     deleted_at: datetime | None
     interaction_id: UUID | None
+    assignee_member_id: UUID | None
+    assignee_role_id: UUID | None
+    own: str
 
 
 class Placed(NamedTuple):
@@ -105,6 +108,9 @@ def head_of(activity: Activity) -> Head:
         activity.retracted_at,
         activity.deleted_at,
         activity.interaction_id,
+        activity.assignee.member_id if activity.assignee is not None else None,
+        activity.assignee.role_id if activity.assignee is not None else None,
+        f"{{{','.join(map(str, own_of(activity)))}}}",
     )
 
 
@@ -168,6 +174,7 @@ def line_of(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "interaction_id": None if row["interaction_id"] is None else str(row["interaction_id"]),
         "state": state_of(times, now),
         **{name: row[name] for name in _ANSWERED},
+        "merged_from": row.get("merged_from"),
     }
 
 
@@ -194,6 +201,7 @@ def _line_of_conversation(row: Mapping[str, Any]) -> dict[str, Any]:
         "created_at": row["closed_at"],
         "occurred_at": row["opened_at"],
         "logged_at": row["closed_at"],
+        "merged_from": row.get("merged_from"),
     }
 
 

@@ -8,31 +8,35 @@ from uuid import UUID
 from libs.database import Transaction
 from services.timeline_projector.domain.lines import EVERY, ActivityKey, Entry, Head, Placed
 
-_HEADS = """
+_HEADS = f"""
     unnest($1::uuid[], $2::uuid[], $3::int[], $4::timestamptz[], $5::bool[], $6::jsonb[], $7::text[], $8::uuid[],
            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
            $16::timestamptz[], $17::timestamptz[], $18::timestamptz[], $19::timestamptz[], $20::timestamptz[],
-           $21::timestamptz[], $22::timestamptz[], $23::timestamptz[], $24::timestamptz[], $25::uuid[])
+           $21::timestamptz[], $22::timestamptz[], $23::timestamptz[], $24::timestamptz[], $25::uuid[], $26::uuid[],
+           $27::uuid[], $28::text[])
+        as new ({", ".join(Head._fields)})
 """
+_VALUES = ", ".join("own::uuid[]" if name == "own" else name for name in Head._fields)
+"""The columns of heads; what is unnested cannot hold lists, so `own` is written as text."""
 _INSERT_NEW = f"""
     insert into activity_head ({", ".join(Head._fields)})
-    select * from {_HEADS} order by 1, 2
+    select {_VALUES} from {_HEADS} order by 1, 2
     on conflict (business_id, activity_id) do nothing
     returning business_id, activity_id
 """  # noqa: S608 - the names are those of our own columns
 _SAVE = f"""
     insert into activity_head ({", ".join(Head._fields)})
-    select * from {_HEADS} order by 1, 2
+    select {_VALUES} from {_HEADS} order by 1, 2
     on conflict (business_id, activity_id) do update
-    set {", ".join(f"{name} = excluded.{name}" for name in Head._fields[2:-1])},
+    set {", ".join(f"{name} = excluded.{name}" for name in Head._fields[2:] if name != "interaction_id")},
         interaction_id = coalesce(excluded.interaction_id, activity_head.interaction_id)
 """  # noqa: S608 - the same
-_LINE = """
+LINE = """
     head.*, line.at as stands_at, talk.type as talk_type, talk.source as talk_source, talk.direction as talk_direction,
     talk.agent as talk_agent, talk.version as talk_version, talk.opened_at, talk.closed_at, talk.first_message,
     type.icon, type.colour, coalesce(type.name, head.type_name) as type_name
 """
-_OF_LINE = """
+OF_LINE = """
     join activity_head as head on head.business_id = $1 and head.activity_id = line.activity_id
     left join interaction as talk on talk.business_id = $1 and talk.interaction_id = head.interaction_id
     left join activity_object as type on type.business_id = $1 and type.id =
@@ -120,7 +124,7 @@ async def list_lines(
     business_id, object_name, record_id = record
     return await tx.fetch(
         f"""
-        select {_LINE}
+        select {LINE}
         from (
             (select at, activity_id from entry
              where business_id = $1 and object = $2 and record_id = $3 and ($4::bool is null or upcoming = $4)
@@ -133,7 +137,7 @@ async def list_lines(
              order by at desc, activity_id desc limit $7)
             order by at desc, activity_id desc limit $7
         ) as line
-        {_OF_LINE}
+        {OF_LINE}
         order by line.at desc, line.activity_id desc
         """,  # noqa: S608 - the same
         business_id,
@@ -156,10 +160,10 @@ async def list_upcoming(
     """
     return await tx.fetch(
         f"""
-        select {_LINE}
+        select {LINE}
         from (select at, activity_id from entry
               where business_id = $1 and object = $2 and record_id in ($3, $7) and upcoming) as line
-        {_OF_LINE}
+        {OF_LINE}
         where $4::bool is null or (head.due_at is not null, line.at, line.activity_id) < ($4, $5, $6)
         order by head.due_at is not null desc, line.at desc, line.activity_id desc
         limit $8

@@ -1,9 +1,11 @@
 """Records and types as the timeline knows them, and the versions held of everything."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
+from libs.access import Principal
+from libs.access.sight import Sight, sight_of
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.directory import Record
 from libs.database import Transaction
@@ -14,16 +16,34 @@ async def save_records(tx: Transaction, events: Sequence[Record]) -> None:
     """Save the state of records where it is newer."""
     await tx.execute(
         """
-        insert into record (business_id, object, id, version, name, deleted_at)
-        select distinct on (business_id, object, id) business_id, object, id, version, name, deleted_at
-        from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::timestamptz[])
-            as new (business_id, object, id, version, name, deleted_at)
+        insert into record (business_id, object, id, version, name, deleted_at, visible_role_ids, merged_into)
+        select distinct on (business_id, object, id) business_id, object, id, version, name, deleted_at,
+               visible_role_ids::uuid[], merged_into
+        from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::timestamptz[], $7::text[],
+                    $8::uuid[])
+            as new (business_id, object, id, version, name, deleted_at, visible_role_ids, merged_into)
         order by business_id, object, id, version desc
         on conflict (business_id, object, id) do update
-        set version = excluded.version, name = excluded.name, deleted_at = excluded.deleted_at
+        set version = excluded.version, name = excluded.name, deleted_at = excluded.deleted_at,
+            visible_role_ids = excluded.visible_role_ids, merged_into = excluded.merged_into
         where record.version < excluded.version
         """,
-        *zip(*((e.business_id, e.object, e.id, e.version, e.name, e.deleted_at) for e in events), strict=True),
+        *zip(
+            *(
+                (
+                    e.business_id,
+                    e.object,
+                    e.id,
+                    e.version,
+                    e.name,
+                    e.deleted_at,
+                    _ids(e.visible_role_ids),
+                    e.merged_into,
+                )
+                for e in events
+            ),
+            strict=True,
+        ),
     )
 
 
@@ -31,29 +51,72 @@ async def save_activity_objects(tx: Transaction, events: Sequence[ActivityObject
     """Save names and looks of activity objects where they are newer."""
     await tx.execute(
         """
-        insert into activity_object (business_id, id, version, api_name, name, icon, colour)
-        select distinct on (business_id, id) business_id, id, version, api_name, name, icon, colour
-        from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[])
-            as new (business_id, id, version, api_name, name, icon, colour)
+        insert into activity_object (business_id, id, version, api_name, name, icon, colour, selected,
+                                     shared_member_ids, shared_role_ids)
+        select distinct on (business_id, id) business_id, id, version, api_name, name, icon, colour, selected,
+               shared_member_ids::uuid[], shared_role_ids::uuid[]
+        from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bool[],
+                    $9::text[], $10::text[])
+            as new (business_id, id, version, api_name, name, icon, colour, selected, shared_member_ids,
+                    shared_role_ids)
         order by business_id, id, version desc
         on conflict (business_id, id) do update
         set version = excluded.version, api_name = excluded.api_name, name = excluded.name, icon = excluded.icon,
-            colour = excluded.colour
+            colour = excluded.colour, selected = excluded.selected, shared_member_ids = excluded.shared_member_ids,
+            shared_role_ids = excluded.shared_role_ids
         where activity_object.version < excluded.version
         """,
-        *zip(*((e.business_id, e.id, e.version, e.api_name, e.name, e.icon, e.colour) for e in events), strict=True),
+        *zip(
+            *((e.business_id, e.id, e.version, e.api_name, e.name, e.icon, e.colour, *_sharing_of(e)) for e in events),
+            strict=True,
+        ),
     )
 
 
-async def find_record(tx: Transaction, business_id: UUID, object_name: str, record_id: UUID) -> bool | None:
-    """Tell whether a record lives; None when nothing is known of it."""
-    found: bool | None = await tx.value(
-        "select deleted_at is null from record where business_id = $1 and object = $2 and id = $3",
-        business_id,
-        object_name,
-        record_id,
+def _sharing_of(kind: ActivityObject) -> tuple[bool, str, str]:
+    sharing = kind.loggable_sharing_settings
+    if sharing is None or sharing.shared_with == "everyone":
+        return False, "{}", "{}"
+    return True, _ids(sharing.member_ids), _ids(sharing.role_ids)
+
+
+def _ids(found: Sequence[UUID]) -> str:
+    return f"{{{','.join(map(str, found))}}}"
+
+
+async def sight_in(tx: Transaction, principal: Principal) -> Sight | None:
+    """Tell what a caller sees of the timelines; None: everything."""
+    if principal.standing is None:
+        return None
+    rows = await tx.fetch(
+        """
+        select id from activity_object
+        where business_id = $1 and selected and not $2 = any(shared_member_ids) and not shared_role_ids && $3
+        """,
+        principal.business_id,
+        principal.user_id,
+        list(principal.standing.role_ids),
     )
-    return found
+    return await sight_of(tx, principal, [row[0] for row in rows])
+
+
+async def find_record(
+    tx: Transaction, place: tuple[UUID, str, UUID], role_ids: Collection[UUID] | None
+) -> tuple[bool, UUID] | None:
+    """Tell whether a record (business, object, id) lives, and which one stands for it.
+
+    None when nothing is known of it, or when it is for other roles than `role_ids` only.
+    """
+    row = await tx.find(
+        """
+        select deleted_at is null, coalesce(merged_into, id) from record
+        where business_id = $1 and object = $2 and id = $3
+            and ($4::uuid[] is null or visible_role_ids = '{}' or visible_role_ids && $4)
+        """,
+        *place,
+        None if role_ids is None else list(role_ids),
+    )
+    return None if row is None else (row[0], row[1])
 
 
 async def list_counted(

@@ -1,0 +1,53 @@
+"""Follows changes of records: enters what is entered by itself."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from libs.access.members import list_settings
+from libs.contracts.record import RecordChanged
+from libs.database import Transaction
+from services.lifecycle import looking, recording
+from services.lifecycle.domain import changes as rules
+from services.lifecycle.domain import life
+from services.lifecycle.domain.changes import SETTING, Entry
+from services.lifecycle.domain.held import LOG, Subject, Told
+from services.lifecycle.domain.known import Known
+from services.lifecycle.store import activities, erasures
+
+
+async def enter(tx: Transaction, events: Sequence[RecordChanged], now: datetime) -> None:
+    """Log what changes of records make, each once; nothing about a person who was erased since."""
+    settings = await list_settings(tx, {event.business_id for event in events})
+    made = [rules.entry_of(event, settings.get(event.business_id, {}).get(SETTING)) for event in events]
+    entries = {(each.business_id, each.activity_id): each for each in made if each is not None}
+    if not entries:
+        return
+    there = await activities.lock_activities(tx, list(entries))
+    fresh = [each for key, each in entries.items() if key not in there]
+    gone = await _erased(tx, fresh)
+    fresh = [each for each in fresh if (each.business_id, each.event.record_id) not in gone]
+    if not fresh:
+        return
+    people = {(each.business_id, str(each.event.by.member_id)) for each in fresh if each.event.by is not None}
+    known = await looking.look_up(tx, {each.business_id for each in fresh}, people, now)
+    await recording.record(tx, [_logged(each, known[each.business_id], now) for each in fresh])
+
+
+async def _erased(tx: Transaction, entries: Sequence[Entry]) -> set[tuple[UUID, UUID]]:
+    if not entries:
+        return set()
+    oldest = min(each.event.changed_at for each in entries)
+    found = await erasures.list_since(tx, {each.business_id for each in entries}, oldest)
+    return {(business_id, record_id) for business_id, record_id, _ in found}
+
+
+def _logged(entry: Entry, known: Known, now: datetime) -> recording.Entry:
+    kind = known.types[entry.type]
+    by = known.person_of(entry.event.by.member_id) if entry.event.by is not None else None
+    content = {"type": kind.api_name, "type_id": kind.id, "type_name": kind.name, **entry.content}
+    if by is not None:
+        content["actor"] = by
+    subject = Subject(entry.business_id, entry.activity_id, source=rules.SOURCE, source_kind=rules.SOURCE_KIND)
+    decision = life.log(None, subject, Told(LOG, entry.event.changed_at, now, by, content), by_request=True)
+    return recording.Entry(decision, by)
