@@ -49,6 +49,7 @@ def _send(senders: Sequence[Sender]) -> list[dict[str, int]]:
             total = sender.sample.size
             task = progress.add_task(sender.sample.industry.key, total=total)
             sender.make_business()
+            sender.make_fields()
             ids = sender.send_records()
             sender.send_reports(lambda count, task=task: progress.advance(task, count))  # type: ignore[misc]
             sender.send_conversations(lambda count, task=task: progress.advance(task, count))  # type: ignore[misc]

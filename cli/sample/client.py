@@ -32,7 +32,11 @@ class Client:
         """Send JSON, or bytes of lines of JSON. Raises Trouble, with the answer, for anything but success."""
         return self._ask("POST", path, headers, body)
 
-    def _ask(self, method: str, path: str, headers: Mapping[str, str], body: dict[str, Any] | bytes | None) -> Any:
+    def put(self, path: str, headers: Mapping[str, str], body: Any) -> Any:
+        """Put JSON in the place of what is there. Raises Trouble, with the answer, for anything but success."""
+        return self._ask("PUT", path, headers, body)
+
+    def _ask(self, method: str, path: str, headers: Mapping[str, str], body: Any) -> Any:
         deadline = time.monotonic() + PATIENCE_S
         while True:
             answer = self._send(method, path, headers, body)
@@ -46,9 +50,7 @@ class Client:
             raise Trouble(f"{method} {path} answered {answer.status_code}: {answer.text[:1000]}")
         return answer.json()
 
-    def _send(
-        self, method: str, path: str, headers: Mapping[str, str], body: dict[str, Any] | bytes | None
-    ) -> httpx.Response:
+    def _send(self, method: str, path: str, headers: Mapping[str, str], body: Any) -> httpx.Response:
         try:
             if isinstance(body, bytes):
                 lines = {**headers, "content-type": "application/x-ndjson"}

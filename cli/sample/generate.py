@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from cli.sample import fields
 from cli.sample.industries import INDUSTRIES, Industry
 
 DAYS_BACK, DAYS_AHEAD = 180, 30
@@ -161,7 +162,8 @@ def _reports(drawing: Drawing, number: int) -> Iterator[dict[str, Any]]:
         return {**head, "source_ref": f"{drawing.ref(number)}-{action}", "action": action, **rest}
 
     if kind == "log":
-        yield report("log", **content, occurred_at=done_at.isoformat())
+        values = fields.values_of(number) if content["type"] == fields.OBJECT else {}
+        yield report("log", **content, occurred_at=done_at.isoformat(), **({"fields": values} if values else {}))
     else:
         outcome = content.pop("notes")
         yield report("schedule", **content, **_due(drawing, random, kind, done_at))

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from cli.place import Trouble
+from cli.sample import fields
 from cli.sample.client import Client
 from cli.sample.generate import DAYS_AHEAD, DAYS_BACK, ByHand, Sample
 from cli.sample.memory import Made, Memory
@@ -56,6 +57,15 @@ class Sender:
                 body = {**member, "role_ids": [role]}
                 made.members[member["email"]] = self._make("/api/directory/members", f"member {member['email']}", body)
                 self.memory.write()
+
+    def make_fields(self) -> None:
+        """Give calls their fields and rules, as far as they are not there."""
+        path, headers = f"/api/activities/{fields.OBJECT}", self.made.headers
+        known = {field["name"] for field in self.client.get(f"{path}/fields", headers)}
+        for field in fields.FIELDS:
+            if field["name"] not in known:
+                self.client.post(f"{path}/fields", headers, field)
+        self.client.put(f"{path}/rules", headers, fields.RULES)
 
     def send_records(self) -> dict[str, dict[str, str]]:
         """Bring the records in, and return their ids by object and ref's place in the sample."""
