@@ -69,6 +69,8 @@ async def admit(tx: Transaction, arrived: Sequence[ReportReceived], now: datetim
 
 async def retry(tx: Transaction, keys: Sequence[Key], now: datetime) -> int:
     """Admit the reports that wait for these activities, where they can be by now; returns how many waited."""
+    if not await admissions.list_waiting(tx, keys):
+        return 0
     held = await activities.lock_activities(tx, keys)
     waited = await admissions.list_waiting(tx, list(held))
     if not waited:

@@ -22,7 +22,7 @@ def create(settings: Settings) -> Service:
     service = Service("lifecycle", settings)
     fixed = (bulk.router, lists.router, occurrences.router, scheduled.router, objects.router, logged.router)
     named = (lists.responses, fields.router, rules.router, objects.detail)
-    for router in (*fixed, *named, activities.router, comments.router):
+    for router in (scheduled.first, logged.first, *fixed, *named, activities.router, comments.router):
         service.serve(router, invalid_status=400)
     service.on(ReportReceived, handlers.admit_activities, on_set_aside=handlers.answer_set_aside)
     service.on(Business, handlers.begin_businesses, latest=True)

@@ -90,7 +90,11 @@ def rights_of(principal: Principal, kinds: Iterable[ActivityObject]) -> Rights:
     standing, user_id = principal.standing, principal.user_id
     if standing is None or user_id is None:
         return EVERYTHING
-    shut = frozenset(kind.id for kind in kinds if not is_shared(kind, user_id, standing.role_ids))
+    shut = frozenset(
+        kind.id
+        for kind in kinds
+        if kind.loggable_sharing_settings is not None and not is_shared(kind, user_id, standing.role_ids)
+    )
     return Rights(user_id, standing, shut)
 
 
