@@ -56,6 +56,7 @@ def make_app(title: str, routers: list[tuple[APIRouter, int]]) -> FastAPI:
             _must_not_use_threads(route)
             statuses[route.path] = invalid_status
         app.include_router(router, tags=[title])
+    app.state.invalid_statuses = statuses
     problems.install(app, lambda request: statuses.get(getattr(request.scope.get("route"), "path", ""), 422))
     return app
 

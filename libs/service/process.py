@@ -177,13 +177,14 @@ class Process:
             "openapi": "3.1.0",
             "info": {"title": "Activities", "version": "1"},
             "paths": {},
-            "components": {"schemas": {}, "securitySchemes": KEYS},
+            "components": {"schemas": {}, "responses": {}, "securitySchemes": KEYS},
             "security": [{name: []} for name in KEYS],
         }
         for service in self._services:
             part = service.openapi()
-            whole["paths"] |= part.get("paths", {})
-            whole["components"]["schemas"] |= part.get("components", {}).get("schemas", {})
+            whole["paths"] |= part["paths"]
+            for kind in ("schemas", "responses"):
+                whole["components"][kind] |= part["components"][kind]
         return whole
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from libs.access import Access
@@ -17,7 +17,7 @@ from libs.messaging.inbound import Inbound
 from libs.messaging.relay import Relay
 from libs.messaging.subscription import AsideHandler, Subscription
 from libs.prefixes import prefix_of
-from libs.service import idempotency, operations
+from libs.service import idempotency, openapi, operations
 from libs.service.edge import Edge
 from libs.service.http import make_app
 from libs.service.room import Room
@@ -129,10 +129,15 @@ class Service:
         app.state.database = self.database
         app.state.access = self.access
         app.state.service = self
-        self.openapi = app.openapi
+        self._described: FastAPI = app
         room = Room(self.settings.requests_waiting_max, self.settings.bulks_waiting_max, self.settings.bodies_max_bytes)
         edge = Edge(app, self.name, compressed=self._compressed, room=room)
         return edge, {prefix_of(path) for path in self.prefixes()}
+
+    def openapi(self) -> dict[str, Any]:
+        """Describe the routes, once there is an application."""
+        app, examples = self._described, openapi.read_examples(self.package)
+        return openapi.describe(app.openapi(), examples, app.state.invalid_statuses)
 
     def prefixes(self) -> set[str]:
         """Name the paths under which all routes are, such as `/api/timeline`: what a gateway sends here."""

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from libs.contracts.ids import uuid7
+from tests.support import examples
 from tests.support.system import Business, Servers, System, eventually
 
 UUIDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -332,6 +333,8 @@ class World:
     revoked: str
     narrow: dict[str, str]
     """By scope a key of A that has all others."""
+    answers: dict[str, httpx.Response] = field(default_factory=dict)
+    """By operation what A's own thing answered."""
 
     async def ask(self, row: Row, thing: str, headers: dict[str, str]) -> httpx.Response:
         method, template = row.operation.split(" ")
@@ -562,5 +565,22 @@ async def test_own_things_are_served_without_a_trace_of_another_business(world: 
     thing = world.a.things[row.thing] if row.thing else ""
     answer = await world.ask(row, thing, world.headers(row))
     assert answer.status_code == row.ok, f"{row.name}: {answer.status_code} {answer.text}"
+    world.answers.setdefault(row.operation, answer)
     if row.scope != OPERATOR:
         assert not leaked(world, answer), row.name
+
+
+async def test_every_operation_is_described_by_an_example_of_what_it_answers(world: World) -> None:
+    paths = (await world.client.get("/openapi.json")).json()["paths"]
+    assert world.answers.keys() == {row.operation for row in ROWS}, "the tests above ask for the answers"
+    wrong = []
+    for operation, answer in world.answers.items():
+        if answer.is_error:
+            continue  # there is none of it here
+        method, path = operation.split(" ")
+        described, real = paths[path][method.lower()], examples.example_of(answer)
+        if examples.WRITE:
+            examples.write(described["tags"][0].replace("-", "_"), operation, real)
+        elif not examples.is_like(described, real):
+            wrong.append(operation)
+    assert not wrong, "record their examples anew: tests/support/examples.py says how"

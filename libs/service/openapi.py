@@ -1,0 +1,135 @@
+"""The description of a service's routes (OpenAPI 3.1): FastAPI's, with the errors as they are answered, and examples.
+
+The examples are real answers, kept in `services/<package>/examples.json`; the shapes of answers follow from them.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from typing import Any
+
+import orjson
+
+from libs.service.problems import TITLES
+
+ACCOUNTS = "/v1/"
+"""Routes under it answer errors in the shape of account activities: `statusCode`, `message`, `error`."""
+ERRORS: Mapping[int, tuple[str, str]] = {
+    400: ("malformed", "the body is not JSON: unexpected character: line 1 column 1 (char 0)"),
+    401: ("unauthenticated", "X-API-KEY or Authorization: Bearer is required"),
+    403: ("missing_scope", "this key does not have the scope activities.write"),
+    404: ("not_found", "there is no activity 0190a6de-0000-7000-8000-000000000001"),
+    409: ("already_logged", "activity 0190a6de-0000-7000-8000-000000000001 is logged already"),
+    412: ("stale", "the version is 3, not 2; read it again"),
+    413: ("too_large", "the body is longer than 1048576 bytes"),
+    415: ("media_type", "the body must be application/json, not text/plain"),
+    422: ("invalid", "name: is required"),
+    429: ("too_many", "more than 2000 requests/s; come again in 1 s"),
+    503: ("unavailable", "the database does not answer"),
+}
+"""By status the code and the sentence of an example."""
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+Document = dict[str, Any]
+
+
+def read_examples(package: str) -> dict[str, Any]:
+    """Read a service's examples by operation; none where it has no file."""
+    file = files(f"services.{package}") / "examples.json"
+    found: dict[str, Any] = orjson.loads(file.read_bytes()) if file.is_file() else {}
+    return found
+
+
+def describe(document: Document, examples: Mapping[str, Any], invalid: Mapping[str, int]) -> Document:
+    """Complete FastAPI's description; `invalid`: by path the status of a request that is not valid."""
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    schemas |= {"Problem": PROBLEM, "AccountsProblem": ACCOUNTS_PROBLEM}
+    components["responses"] = dict(_errors())
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            _complete(operation, path, method, invalid.get(path, 422))
+            _illustrate(operation, examples.get(f"{method.upper()} {path}"))
+    return document
+
+
+def _complete(operation: Document, path: str, method: str, invalid: int) -> None:
+    """Name the errors that it can answer."""
+    operation["responses"].pop("422", None)
+    found = {400, 401, 403, 429, 503, invalid}
+    found |= {404} if "{" in path else set()
+    found |= {409, 412, 413, 415} if method != "get" else set()
+    kind = "Accounts" if path.startswith(ACCOUNTS) else ""
+    operation["responses"] |= {
+        str(status): {"$ref": f"#/components/responses/{kind}{_name(status)}"} for status in sorted(found)
+    }
+
+
+def _illustrate(operation: Document, example: Mapping[str, Any] | None) -> None:
+    if example is None:
+        return
+    if "body" in example:
+        body = operation.setdefault("requestBody", {"required": True, "content": {}})
+        content = body["content"].setdefault(example["type"], {"schema": schema_of(example["body"])})
+        content["example"] = example["body"]
+    if "answer" in example:
+        answer = {"schema": schema_of(example["answer"]), "example": example["answer"]}
+        operation["responses"].setdefault(str(example["status"]), {"description": "Done"})["content"] = {
+            example["answer_type"]: answer
+        }
+
+
+def schema_of(value: Any) -> Document:
+    """Say what a value is like, as JSON Schema. Anything may be null; keys that are ids may be any id."""
+    if isinstance(value, dict):
+        if value and all(UUID.fullmatch(key) for key in value):
+            return {"type": ["object", "null"], "additionalProperties": schema_of(next(iter(value.values())))}
+        return {"type": ["object", "null"], "properties": {name: schema_of(each) for name, each in value.items()}}
+    if isinstance(value, list):
+        return {"type": ["array", "null"], "items": schema_of(value[0]) if value else {}}
+    kinds: tuple[tuple[type, str], ...] = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"))
+    return next(({"type": [name, "null"]} for kind, name in kinds if isinstance(value, kind)), {})
+
+
+def _errors() -> Iterator[tuple[str, Document]]:
+    for status, (code, detail) in ERRORS.items():
+        ours = {
+            "type": "about:blank", "title": TITLES[status], "status": status, "detail": detail, "code": code,
+            "request_id": "0190a6de-0000-7000-8000-0000000000ff", "errors": [],
+        }  # fmt: skip
+        if status in (400, 422):
+            ours["errors"] = [{"field": "name", "code": "required", "message": "is required"}]
+        yield _name(status), _error(status, "application/problem+json", "Problem", ours)
+        theirs = {"statusCode": status, "message": detail, "error": TITLES[status]}
+        yield f"Accounts{_name(status)}", _error(status, "application/json", "AccountsProblem", theirs)
+
+
+def _error(status: int, media_type: str, schema: str, example: Document) -> Document:
+    content = {"schema": {"$ref": f"#/components/schemas/{schema}"}, "example": example}
+    return {"description": TITLES[status], "content": {media_type: content}}
+
+
+def _name(status: int) -> str:
+    return TITLES[status].title().replace(" ", "")
+
+
+TEXT = {"type": "string"}
+PROBLEM: Document = {
+    "type": "object",
+    "description": "Problem details (RFC 9457); `errors` names every field and what is wrong with it.",
+    "required": ["type", "title", "status", "detail", "code", "request_id", "errors"],
+    "properties": {
+        "type": TEXT, "title": TEXT, "status": {"type": "integer"}, "detail": TEXT, "code": TEXT, "request_id": TEXT,
+        "link": {**TEXT, "description": "what is in the way"},
+        "errors": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"field": TEXT, "code": TEXT, "message": TEXT}},
+        },
+    },
+}  # fmt: skip
+ACCOUNTS_PROBLEM: Document = {
+    "type": "object",
+    "required": ["statusCode", "message", "error"],
+    "properties": {"statusCode": {"type": "integer"}, "message": {}, "error": TEXT},
+}
