@@ -12,7 +12,7 @@ import requests
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
-from schemathesis import APIOperation, Case, GenerationMode
+from schemathesis import APIOperation, Case, GenerationMode, SerializationContext
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance
 
@@ -25,6 +25,12 @@ WAIT_S = 30
 OPERATORS = ("/api/directory/businesses", "/api/operations/")
 ACCOUNTS = "/v1/"
 PLAIN = {"statusCode", "message", "error"}
+
+
+@schemathesis.serializer("application/x-ndjson")
+def write_lines(_: SerializationContext, value: object) -> bytes:
+    """Send a generated text as it is: mostly not lines of JSON."""
+    return str(value).encode(errors="surrogatepass")
 
 
 @pytest.fixture(scope="module")
