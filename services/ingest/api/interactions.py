@@ -35,7 +35,6 @@ def router_of(gather: Gather, reference_wait_max_s: float) -> APIRouter:
     """Make the route; a member that is not known yet is looked for again for a while."""
     router = APIRouter()
     schema = BODY.json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
     router.add_api_route(
         "/ingest/interactions",
         partial(report_interaction, gather, reference_wait_max_s),

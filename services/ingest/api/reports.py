@@ -41,7 +41,6 @@ def router_of(gather: Gather) -> APIRouter:
     router = APIRouter()
     turns = asyncio.Lock()
     schema = BODY.json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
     router.add_api_route(
         "/ingest/activities",
         partial(report_activities, gather),

@@ -56,7 +56,7 @@ async def get_logged(activity_id: str, caller: Reader, wanted: Annotated[ShownBo
 
 
 @router.get("/logged/{activity_id}/history")
-async def get_history(activity_id: str, caller: Reader) -> Response:
+async def get_logged_history(activity_id: str, caller: Reader) -> Response:
     """Show every version of a logged activity: what, who, when, why."""
     return await history_of(caller, id_of(activity_id, "logged"), logged=True)
 
