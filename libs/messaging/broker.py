@@ -35,7 +35,7 @@ class BrokerSettings:
     """Where Kafka is and how it is used. `instance` names this process among those of its service, if it has a name.
 
     With an instance a restarted process takes its partitions back at once, instead of after `session_timeout_ms`; two
-    processes of one service must not have the same.
+    processes of one service must not have the same. `member` numbers the members that a process has in one group.
     """
 
     bootstrap_servers: str
@@ -44,6 +44,7 @@ class BrokerSettings:
     message_max_bytes: int = VALUE_MAX_BYTES + 65_536  # of a whole record: value, key, headers
     compression: Literal["lz4", "gzip", "zstd"] | None = None
     instance: str | None = None
+    member: int = 1
     session_timeout_ms: int = 10_000
     records_max: int = 1_000  # in one batch of a consumer
     linger_ms: int = 0  # how long a consumer waits for more once it has something
@@ -52,6 +53,12 @@ class BrokerSettings:
     publish_timeout_s: float = 10.0
     stuck_s: float = 30.0  # a batch or a look into the outbox that takes longer is somebody's business
     outbox_backlog_max_bytes: int = 1024 * 1024 * 1024
+
+    def instance_of(self, group: str) -> str | None:
+        """Name a member of a group for good, if this process has a name."""
+        if self.instance is None:
+            return None
+        return f"{group}-{self.instance}" + (f".{self.member}" if self.member > 1 else "")
 
 
 class Raw:

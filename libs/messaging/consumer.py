@@ -51,6 +51,7 @@ class Consumer:
         self._service = service
         self._settings = broker
         self._group = group
+        self._labels = group, str(broker.member)
         self._assignment = Assignment()
         self._handling = Handling(service, group, database, subscriptions, self._assignment)
         self._floods = self._handling.floods
@@ -139,7 +140,8 @@ class Consumer:
                     if not self._unacknowledged:
                         await self._go_on()
                 await self._assignment.commit()
-            metrics.LAG.labels(self._group).set(self.lag_s())
+            metrics.LAG.labels(*self._labels).set(self.lag_s())
+            metrics.STOPPED.labels(*self._labels).set(len(self._assignment.stopped))
             consumer = self._assignment.consumer
             if isinstance(consumer, PatientConsumer) and (end := consumer.ended()):
                 self._disconnected = end
@@ -199,7 +201,6 @@ class Consumer:
     async def _go_on(self) -> None:
         for place in await self._stops.reopen():
             _log.warning("partition goes on", group=self._group, partition=f"{place.topic}/{place.partition}")
-        metrics.STOPPED.labels(self._group).set(len(self._assignment.stopped))
 
     async def _sleep(self, seconds: float) -> None:
         try:

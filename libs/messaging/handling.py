@@ -166,7 +166,6 @@ class Handling:
 
     def _stop(self, stop: Stop) -> None:
         self._assignment.stop(stop)
-        metrics.STOPPED.labels(self._group).set(len(self._assignment.stopped))
         place = f"{stop.guilty.topic}/{stop.guilty.partition}"
         _log.error("partition stopped", group=self._group, partition=place, offset=stop.offset)
 

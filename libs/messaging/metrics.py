@@ -11,5 +11,7 @@ DUPLICATES = Counter("consumer_duplicates", "Records dropped by their headers wi
 IGNORED = Counter("consumer_ignored", "Records of types that nobody here hears.", ["group"])
 SET_ASIDE = Counter("consumer_set_aside", "Records set aside as dead letters.", ["group", "topic"])
 WAITS = Counter("consumer_waits", "Times a batch was put back because something was unavailable.", ["group"])
-LAG = Gauge("consumer_lag_seconds", "Age of the oldest event that has not been handled yet.", ["group"])
-STOPPED = Gauge("consumer_stopped_partitions", "Partitions stopped because too much on them is poison.", ["group"])
+LAG = Gauge("consumer_lag_seconds", "Age of the oldest event that has not been handled yet.", ["group", "member"])
+STOPPED = Gauge(
+    "consumer_stopped_partitions", "Partitions stopped because too much on them is poison.", ["group", "member"]
+)

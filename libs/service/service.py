@@ -1,6 +1,8 @@
 """A service: what it serves, hears and does by itself, and its life from start to stop."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -34,18 +36,20 @@ TOUCH_S = 5.0
 class Service:
     """One service of the system; `app.create` of each makes one. `package` is its name with underscores.
 
-    `owns_access` is the one whose tables are the truth about keys and members; all others hear copies.
+    `owns_access` is the one whose tables are the truth about keys and members; all others hear copies. `consumers`: how
+    many members of its group it is in each process, so that one handles a batch while another waits for its commit.
     """
 
-    def __init__(self, name: str, settings: ServiceSettings, *, owns_access: bool = False) -> None:
+    def __init__(self, name: str, settings: ServiceSettings, *, owns_access: bool = False, consumers: int = 1) -> None:
         self.name = name
         self.package = name.replace("-", "_")
         self.settings = settings
         self._owns_access = owns_access
+        self._members = range(1, consumers + 1)
         self.database = Database(
             settings.urls(self.package),
             routes_max=settings.routes_connections_max,
-            workers_max=settings.worker_connections_max,
+            workers_max=settings.worker_connections_max + consumers - 1,
         )
         self.access = self._make_access()
         self._routers: list[tuple[APIRouter, int]] = []
@@ -168,8 +172,9 @@ class Service:
             await self._hear(accessing)
             touch_s = min(TOUCH_S, self.settings.access_stale_max_s / 3)
             self._tasks.every("access copy", touch_s, partial(self._touch_access, accessing))
-        if self._subscriptions:
-            await self._hear(Consumer(self.package, self.database, broker, self._subscriptions, group=self.package))
+        for member in self._members if self._subscriptions else ():
+            each = replace(broker, member=member)
+            await self._hear(Consumer(self.package, self.database, each, self._subscriptions, group=self.package))
         for inbound in self._inbound.by_topic() if self._inbound else ():
             group = f"{self.package}.{inbound.topics[0]}"
             await self._hear(Consumer(self.package, self.database, broker, inbound, group=group))
@@ -181,8 +186,7 @@ class Service:
     async def stop(self) -> None:
         """Finish what is in hand, stop hearing and relaying, close the database."""
         try:
-            for consumer in self._consumers:
-                await consumer.stop()
+            await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
             self._consumers.clear()
         finally:
             await self._tasks.stop()

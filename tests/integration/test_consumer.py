@@ -554,6 +554,59 @@ async def test_two_members_share_the_partitions_and_lose_nothing_when_one_leaves
     await settled(place)
 
 
+def member(place: Place, number: int) -> Place:
+    """Name one of the members that a process has in a group."""
+    return replace(place, broker=replace(place.broker, instance="process", member=number))
+
+
+async def test_members_of_a_process_stop_only_the_partition_with_the_flood(
+    database: Database, place: Place, heard: Heard
+) -> None:
+    bad, good = ids_on(0, 40), [one for partition in range(1, PARTITIONS) for one in ids_on(partition, 5)]
+    await send(place, *((one, b"{", headers_of(place)) for one in bad))
+    async with (
+        relaying(database, place),
+        consuming(database, member(place, 1), heard) as one,
+        consuming(database, member(place, 2), heard) as other,
+    ):
+
+        def stopped() -> list[str]:
+            return [problem for each in (one, other) for problem in each.problems() if "is stopped at" in problem]
+
+        await eventually(lambda: len(stopped()) == 1, "one member has stopped the partition, and is alone with it")
+        assert f"{place.topic}/0 is stopped at 0" in stopped()[0]
+        await send_sound(place, *good)
+        await heard_all(database, good)
+        assert len(stopped()) == 1
+    assert set(await rows(database)) == set(good)
+    assert await admin.backlog(place.broker, place.group, [place.topic]) == len(bad)
+
+
+async def test_member_that_waits_for_the_database_does_not_hold_up_the_other(
+    database: Database, place: Place, heard: Heard
+) -> None:
+    def away(_: UUID) -> None:
+        raise Unavailable("the database is away")
+
+    waiting = Heard()
+    waiting.trouble = away
+    ids = [one for partition in range(PARTITIONS) for one in ids_on(partition, 5)]
+    async with consuming(database, member(place, 1), waiting) as one, consuming(database, member(place, 2), heard):
+        await eventually(lambda: not one.problems(), "the first has partitions")
+        await send_sound(place, *ids)
+        await eventually(lambda: waiting.calls > 0, "the first has a batch in hand")
+
+        async def all_of_one_partition() -> bool:
+            there = set(await rows(database))
+            return any(there >= set(ids[start : start + 5]) for start in range(0, len(ids), 5))
+
+        await eventually(all_of_one_partition, "the other has handled a partition of its own")
+        waiting.trouble = lambda _: None
+        await heard_all(database, ids)
+        await settled(place)
+    assert {times for _, times in (await rows(database)).values()} == {1}
+
+
 async def test_batch_held_up_while_partitions_went_and_came_back_does_not_take_offsets_back(
     database: Database, place: Place, heard: Heard
 ) -> None:
