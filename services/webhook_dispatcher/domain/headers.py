@@ -7,6 +7,11 @@ from libs.errors import Problem, Rejected
 
 HEADERS_MAX, NAME_LENGTH_MAX, VALUE_LENGTH_MAX = 10, 64, 1_000
 RESERVED = re.compile(r"x-(forwarded|real-ip|original|http-method|envoy|amz|goog|webhook|request-id).*")
+FIXED = re.compile(
+    r"host|connection|content-.*|transfer-encoding|te|upgrade|expect|trailer|keep-alive|proxy-.*|webhook-.*|cookie|"
+    r"accept-encoding|traceparent"
+)
+"""What we say ourselves, or what decides where a request ends: no setting opens these."""
 
 _NAME = re.compile(r"[a-z0-9-]+", re.ASCII)
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?", re.ASCII)
@@ -36,7 +41,7 @@ def check_headers(headers: Mapping[str, str], allowed: Collection[str]) -> dict[
 
 
 def _may(name: str, allowed: Collection[str]) -> bool:
-    if len(name) > NAME_LENGTH_MAX or not _NAME.fullmatch(name):
+    if len(name) > NAME_LENGTH_MAX or not _NAME.fullmatch(name) or FIXED.fullmatch(name):
         return False
     return name in allowed or (name.startswith("x-") and len(name) > 2 and not RESERVED.fullmatch(name))
 
