@@ -3,7 +3,7 @@
 Owns    activity_object, activity, history, activity_append, comment, notification, account_activity, restricted,
         recurrence_series, admission, waiting, erasure, remapping, record, record_object (copies)
 Serves  /api/activities, /v1/accounts
-Hears   activity.received, record.changed, record.refused, directory.business, directory.object, directory.record,
-        access
+Hears   activity.received, interaction.closed, record.changed, record.refused, directory.business, directory.object,
+        directory.record, access
 Emits   activity.created, .completed, .changed, .appended, activity.answered, activity.object, record.requested
 """

@@ -1,12 +1,13 @@
 """Wiring: what lifecycle serves, hears and does by itself."""
 
 from libs.contracts.directory import Business, Record, RecordObject
+from libs.contracts.interaction import InteractionClosed
 from libs.contracts.record import RecordChanged, RecordRefused
 from libs.contracts.report import ReportReceived
 from libs.service import Service
 from libs.service.erasures import FailingErasures
 from services.lifecycle import ahead, erasing, handlers, remapping, waits
-from services.lifecycle.api import bulk, fields, lists, logged, objects, occurrences, rules, scheduled
+from services.lifecycle.api import bulk, fields, lists, logged, objects, occurrences, rules, scheduled, undo
 from services.lifecycle.api.accounts import activities, comments
 from services.lifecycle.settings import Settings
 from services.lifecycle.store import erasures
@@ -24,9 +25,10 @@ def create(settings: Settings) -> Service:
     service = Service("lifecycle", settings, consumers=CONSUMERS)
     fixed = (bulk.router, lists.router, occurrences.router, scheduled.router, objects.router, logged.router)
     named = (lists.responses, fields.router, rules.router, objects.detail)
-    for router in (scheduled.first, logged.first, *fixed, *named, activities.router, comments.router):
+    for router in (undo.router, scheduled.first, logged.first, *fixed, *named, activities.router, comments.router):
         service.serve(router, invalid_status=400)
     service.on(ReportReceived, handlers.admit_activities, on_set_aside=handlers.answer_set_aside)
+    service.on(InteractionClosed, handlers.enter_conversations, latest=True)
     service.on(Business, handlers.begin_businesses, latest=True)
     service.on(RecordObject, handlers.copy_objects, latest=True)
     service.on(Record, handlers.copy_records, latest=True)

@@ -5,12 +5,13 @@ from uuid import UUID
 
 from libs.contracts.directory import Business, Record, RecordObject
 from libs.contracts.ids import split_key
+from libs.contracts.interaction import InteractionClosed
 from libs.contracts.record import RecordChanged, RecordRefused
 from libs.contracts.report import ReportReceived
 from libs.database import Transaction
 from libs.messaging.broker import Record as KafkaRecord
 from libs.service.clock import now
-from services.lifecycle import admission, changing, looking, recording
+from services.lifecycle import admission, changing, conversations, looking, recording
 from services.lifecycle.domain import linked
 from services.lifecycle.store import activities, erasures, records
 
@@ -28,6 +29,11 @@ async def answer_set_aside(tx: Transaction, record: KafkaRecord) -> None:
     except ValueError:
         return
     await admission.answer_set_aside(tx, admission.Receipt(business_id, receipt_id, activity_id), now())
+
+
+async def enter_conversations(tx: Transaction, events: Sequence[InteractionClosed]) -> None:
+    """Make finished conversations activities."""
+    await conversations.enter(tx, events, now())
 
 
 async def begin_businesses(tx: Transaction, events: Sequence[Business]) -> None:

@@ -230,6 +230,7 @@ ROWS = [
     Row(f"GET {LOGGED}/{{activity_id}}", "activities.read", "logged"),
     Row(f"GET {LOGGED}/{{activity_id}}/history", "activities.read", "logged"),
     Row(f"POST {LOGGED}/{{activity_id}}/restore", "activities.write", "logged"),
+    Row(f"POST {LOGGED}/{{activity_id}}/undo", "activities.write", "spare_logged", body(text="wrong"), 201),
     Row(f"GET {ACCOUNTS}", "activities.read", "account", lambda known: {"params": {"accountId": known}}),
     Row(f"POST {ACCOUNTS}", "activities.write", "account", meeting, 201),
     Row(f"GET {ACCOUNTS}/{{activity_id}}", "activities.read", "scheduled"),
@@ -445,6 +446,7 @@ async def furnish(system: System, client: httpx.AsyncClient) -> Tenant:
     assert (await client.delete(f"{SCHEDULED}/{things['cancelled']}", headers=headers)).status_code == 204
     recurring = schedule(note=canary, recurrence="FREQ=DAILY")["json"]
     things["series"] = (await client.post(SCHEDULED, headers=headers, json=recurring)).json()["series_id"]
+    things["spare_logged"] = await make("/api/activities/call/log-activity", {"related_objects": []})
     await make("/ingest/activities", report(source_ref="same", summary=canary))
     things["ref"] = canary
     things["receipt"] = await make("/ingest/activities", report(source_ref=canary, summary=canary))

@@ -82,7 +82,8 @@ async def loaded(system: System, sink: Sink) -> Business:
     assert await drain_and_reconcile(system.environment, business.id) == []
     told = {ref for ref, end in upstream.ledger.ends.items() if end in ("logged", "completed")}
     told &= {source_ref.rpartition("-")[0] for source_ref in upstream.ledger.activities}
-    await sink.until(lambda requests: len({r.headers["webhook-id"] for r in requests}) == len(told), 30)
+    count = len(told) + CONVERSATIONS  # each conversation became an activity
+    await sink.until(lambda requests: len({r.headers["webhook-id"] for r in requests}) == count, 30)
     return business
 
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from libs.access import Principal, may
+from libs.contracts.interaction import Channel
 from libs.messaging.outbox import append
 from libs.service.answers import if_match, versioned
 from libs.service.body import Body, Line
@@ -30,9 +31,11 @@ class SettingsBody(Body):
 
     `significant_contact_fields`: what of a contact makes an entry on its timeline when it changes: `name`, `status`,
     `owner`, `account`, or a field's name. By default these four with `email`, `phone` and `do_not_contact`.
+    `activities_from_channels`: the channels whose closed conversations become activities. By default all of them.
     """
 
     significant_contact_fields: Annotated[list[Annotated[str, Line(255)]], Field(max_length=FIELDS_MAX)] | None = None
+    activities_from_channels: Annotated[list[Channel], Field(max_length=FIELDS_MAX)] | None = None
 
 
 class BusinessPatch(Body):

@@ -184,7 +184,10 @@ def _entities(activity: contract.Activity) -> list[dict[str, Any]]:
 
 
 def _texts(activity: contract.Activity) -> dict[str, Any]:
-    names = ("subject", "summary", "location", "direction", "duration_min")
+    names = (
+        "subject", "summary", "location", "direction", "duration_min", "privacy", "comments_count", "follows_id",
+        "interaction_id",
+    )  # fmt: skip
     return {name: getattr(activity, name) for name in names}
 
 

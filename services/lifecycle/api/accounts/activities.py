@@ -232,8 +232,9 @@ def _refuse_final(held: Held, before: str, status: str, content: dict[str, Any])
         return
     identity = ulid_of(held.activity.activity_id)
     if status != before:
-        hint = " (undo it instead)" if before == COMPLETED else ""
-        raise Conflict(f"activity {identity} is {before} and cannot become {status}{hint}", "transition")
+        message = f"activity {identity} is {before} and cannot become {status}"
+        undo = f"POST /api/activities/logged/{held.activity.activity_id}/undo" if before == COMPLETED else None
+        raise Conflict(message, "transition", undo)
     differing = [name for name, value in content.items() if getattr(held.activity, name) != value]
     if differing:
         allowed = "it can only be added to" if before == COMPLETED else "it stays as it is"
