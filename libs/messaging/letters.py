@@ -4,6 +4,8 @@ A topic cannot forget single records. What has been dealt with is noted on the s
 `settles` names the letters (`partition:offset`), with how, when and why; such letters are not open any more.
 A replay puts the record back first and notes it then: cut off between the two it is put back again, and handling a
 record twice is harmless.
+
+Listing goes through the topic without keeping the bytes; those of one letter are read by its place.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -38,7 +40,10 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that was set aside: the original, where it came from, and why. `cut`: its whole length, if too long."""
+    """A record that was set aside: the original, where it came from, and why. `cut`: its whole length, if too long.
+
+    `value` is left out of lists; `size` is the length of what was kept.
+    """
 
     id: str
     topic: str
@@ -48,8 +53,9 @@ class DeadLetter:
     reason: str
     at_ms: int
     key: bytes | None
-    value: bytes | None
     headers: Headers
+    size: int
+    value: bytes | None = None
     cut: int | None = None
     settled: Settled | None = None
 
@@ -78,11 +84,12 @@ async def list_letters(
 
 
 async def get_letter(broker: BrokerSettings, service: str, identity: str) -> DeadLetter:
-    """Get one letter, dealt with or not. Raises NotFound, Unavailable."""
+    """Get one letter with its bytes, dealt with or not. Raises NotFound, Unavailable."""
     letter = (await _read_letters(broker, service)).get(identity)
     if letter is None:
         raise NotFound(f"there is no dead letter {identity}")
-    return letter
+    async with reading(broker, None) as reader:
+        return await _with_bytes(reader, service, letter)
 
 
 async def replay(
@@ -97,8 +104,11 @@ async def replay(
         if letter.cut is not None:
             message = f"{letter.id} has {letter.cut} bytes, too many to be kept; the record is on {letter.topic} alone"
             raise Conflict(message, "letter_cut")
-    async with _sending(broker) as producer:
-        for letter in letters:
+    if not letters:
+        return 0
+    async with _sending(broker) as producer, reading(broker, None) as reader:
+        for each in letters:
+            letter = await _with_bytes(reader, service, each)
             headers = [(name, content) for name, content in letter.headers if name != REPLAYED]
             await producer.send_and_wait(
                 letter.topic,
@@ -137,32 +147,50 @@ async def _settle(producer: AIOKafkaProducer, service: str, identity: str, how: 
 
 
 async def _read_letters(broker: BrokerSettings, service: str) -> dict[str, DeadLetter]:
+    letters: dict[str, DeadLetter] = {}
+    settled: dict[str, Settled] = {}
     async with reading(broker, None) as reader:
-        records = await _read_all(reader, await partitions_of(broker, [dead_letter_topic(service)]))
-    letters = {letter.id: letter for letter in map(_letter, filter(_is_letter, records))}
-    for record in records:
-        headers = {name: (content or b"").decode(errors="replace") for name, content in record.headers}
-        if SETTLES not in headers or _is_letter(record):
-            continue
-        settled = Settled((record.value or b"").decode(errors="replace"), record.timestamp, headers.get(WHY, ""))
-        for identity in headers[SETTLES].split(","):
-            if identity in letters:
-                letters[identity] = replace(letters[identity], settled=settled)
-    return letters
+        async for record in _read_all(reader, await partitions_of(broker, [dead_letter_topic(service)])):
+            if _is_letter(record):
+                letter = _letter(record)
+                letters[letter.id] = replace(letter, value=None)
+            else:
+                settled |= _settled(record)
+    return {identity: replace(letter, settled=settled.get(identity)) for identity, letter in letters.items()}
 
 
-async def _read_all(reader: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> list[Record]:
+def _settled(record: Record) -> dict[str, Settled]:
+    headers = {name: (content or b"").decode(errors="replace") for name, content in record.headers}
+    if SETTLES not in headers:
+        return {}
+    settled = Settled((record.value or b"").decode(errors="replace"), record.timestamp, headers.get(WHY, ""))
+    return dict.fromkeys(headers[SETTLES].split(","), settled)
+
+
+async def _read_all(reader: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> AsyncIterator[Record]:
     reader.assign(partitions)
     begins = await reader.beginning_offsets(partitions)
     ends = await reader.end_offsets(partitions)
     for partition in partitions:
         reader.seek(partition, begins[partition])
-    records: list[Record] = []
     for partition in partitions:
         while await reader.position(partition) < ends[partition]:
             for found in (await reader.getmany(partition, timeout_ms=500)).values():
-                records += found
-    return records
+                for record in found:
+                    yield record
+
+
+async def _with_bytes(reader: AIOKafkaConsumer, service: str, letter: DeadLetter) -> DeadLetter:
+    """Read a letter's record again, by its place. Raises NotFound where retention has taken it meanwhile."""
+    number, _, offset = letter.id.partition(":")
+    partition = TopicPartition(dead_letter_topic(service), int(number))
+    reader.assign([partition])
+    begins = await reader.beginning_offsets([partition])
+    if begins[partition] > int(offset):
+        raise NotFound(f"dead letter {letter.id} is older than its topic is kept")
+    reader.seek(partition, int(offset))
+    record = await reader.getone(partition)
+    return replace(_letter(record), settled=letter.settled)
 
 
 def _is_letter(record: Record) -> bool:
@@ -182,6 +210,7 @@ def _letter(record: Record) -> DeadLetter:
         reason=reason,
         at_ms=record.timestamp,
         key=record.key,
+        size=len(record.value or b""),
         value=record.value,
         headers=[(name, content) for name, content in sound_headers(record) if name not in named],
         cut=int(origin[CUT]) if CUT in origin else None,

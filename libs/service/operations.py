@@ -127,7 +127,7 @@ def _show(letter: DeadLetter) -> dict[str, Any]:
         "set_aside_at": _instant(letter.at_ms),
         "business_id": letter.business_id,
         "key": _bytes(letter.key),
-        "bytes": letter.cut if letter.cut is not None else len(letter.value or b""),
+        "bytes": letter.cut if letter.cut is not None else letter.size,
         "whole": letter.cut is None,
         "settled": {"how": settled.how, "at": _instant(settled.at_ms), "reason": settled.why} if settled else None,
     }

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from cli.check import drain_and_reconcile
 from libs.contracts.ids import activity_id_of, key_of, partition_of, uuid7
 from libs.messaging.broker import BrokerSettings
-from libs.messaging.letters import DeadLetter, drop, list_letters
+from libs.messaging.letters import DeadLetter, drop, get_letter, list_letters
 from services import NAMES
 from tests.support.system import BOTH_WAYS, Business, Servers, System, eventually
 
@@ -84,7 +84,8 @@ async def produce(system: System, topic: str, partition: int, *records: tuple[by
 
 async def letters_of(system: System, package: str, key: bytes) -> list[DeadLetter]:
     broker = BrokerSettings(system.servers.kafka.bootstrap_servers)
-    return [letter for letter in await list_letters(broker, package) if letter.key == key]
+    listed = [letter.id for letter in await list_letters(broker, package) if letter.key == key]
+    return [await get_letter(broker, package, each) for each in listed]
 
 
 async def command(system: System, *arguments: str) -> str:
