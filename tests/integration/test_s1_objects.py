@@ -1,13 +1,16 @@
 """Activity objects over HTTP, line by line (design: activity objects; routes)."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
 from libs.contracts.activity_object import ActivityObject
+from libs.contracts.directory import RecordObject
 from libs.contracts.ids import preset_id_of, uuid7
+from services.lifecycle import handlers
 from tests.integration.test_lifecycle_reports import admit, outbox, report
 from tests.integration.test_lifecycle_routes import World, world
 
@@ -195,6 +198,23 @@ async def test_objects_are_searched_filtered_by_record_object_and_paged(world: W
     assert (page["count"], len(page["results"]), page["next"], page["errors"]) == (15, 5, None, [])
     assert codes(await world.call("GET", "?custom_object_id=planet")) == {("custom_object_id", "does_not_exist")}
     assert (await world.call("GET", "?page_size=1001")).status_code == 400
+
+
+async def test_record_objects_of_the_business_itself_are_named_by_id_as_they_are_shown(world: World) -> None:
+    business_id = world.tenant.business_id
+    policy = RecordObject(
+        business_id=business_id, id=preset_id_of(business_id, "record_object", "policy"), version=1, name="Policy",
+        api_name="policy", created_at=datetime.now(UTC),
+    )  # fmt: skip
+    async with world.database.work() as tx:
+        await handlers.copy_objects(tx, [policy])
+    named = [{"custom_object": {"id": str(policy.id)}}]
+    made = await make(world, association_mode="selected_objects_associated", associated_objects=named)
+    assert made["selected_objects"] == [{"id": str(policy.id), "api_name": "policy"}]
+    assert (await world.call("GET", f"?custom_object_id={policy.id}")).json()["count"] == 14
+    everyone = [{"custom_object": {"id": str(policy.id)}, "all": True}]
+    logged = await world.log("inspection", related_objects=everyone)
+    assert logged.json()["associated_entities"][0]["custom_object"]["api_name"] == "policy"
 
 
 async def test_loggable_objects_are_listed_by_id_name_and_api_name(world: World) -> None:

@@ -177,11 +177,11 @@ def _changes(body: FieldPatch, names: set[str], known: Known) -> dict[str, Any]:
     if "options" in names and body.options is not None:
         changes["options"] = [option.model_dump() for option in body.options]
     if changes.get("relation") is not None:
-        changes["relation"] = known.record_object(changes["relation"]) or changes["relation"]
+        changes["relation"] = known.record_object_of(changes["relation"]) or changes["relation"]
     if "custom_object_field" in names:
         place = body.custom_object_field
         changes["custom_object_field"] = place and definitions.LinkedTo(
-            object=known.record_object(place.custom_object) or place.custom_object, name=place.name
+            object=known.record_object_of(place.custom_object) or place.custom_object, name=place.name
         )
     return changes
 

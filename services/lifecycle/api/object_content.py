@@ -73,7 +73,7 @@ class ObjectContent:
     def _associated(self) -> list[str]:
         found = []
         for place, text in enumerate(self._body.associated_objects):
-            name = self._known.record_object(text)
+            name = self._known.record_object_of(text)
             if name is None:
                 names = ", ".join(self._known.record_object_names())
                 message = f"{text[:100]!r} is not a record object; there are {names}"

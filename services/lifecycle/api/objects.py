@@ -208,7 +208,7 @@ def _name_problems(api_name: str | None) -> list[Problem]:
 
 
 def _record_object(known: Known, text: str) -> str:
-    name = known.record_object(text)
+    name = known.record_object_of(text)
     if name is None:
         names = ", ".join(known.record_object_names())
         message = f"{text[:100]!r} is not a record object; there are {names}"

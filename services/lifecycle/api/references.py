@@ -117,7 +117,7 @@ class References:
         """Find the records that an activity is about."""
         links = []
         for place, entity in enumerate(entities):
-            name = self.known.record_object(entity.object_text) or entity.object_text
+            name = self.known.record_object_of(entity.object_text) or entity.object_text
             links.append(Link(object=name, record_id=entity.entity_id, all=entity.all))
             if (entity.entity_id is None) != entity.all:
                 message = "give a record's id, or all: true"

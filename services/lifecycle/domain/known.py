@@ -8,6 +8,7 @@ from uuid import UUID
 from libs.access.members import KnownMember, KnownRole
 from libs.contracts import activity as contract
 from libs.contracts.activity_object import ActivityObject
+from libs.contracts.ids import preset_id_of
 from services.lifecycle.domain.due import end_of_day
 from services.lifecycle.domain.held import Assignee, Person
 from services.lifecycle.domain.presets import RECORD_OBJECTS, record_object_of
@@ -38,6 +39,11 @@ class Known:
     def record_object(self, text: str) -> str | None:
         """Find a record object by api_name, a preset by its id too; None where there is no such one."""
         return record_object_of(self.business_id, text) or (text if text in self.record_objects else None)
+
+    def record_object_of(self, text: str) -> str | None:
+        """Find a record object that a request names, by api_name or id, the business's own too."""
+        ids = ((str(preset_id_of(self.business_id, "record_object", name)), name) for name in self.record_objects)
+        return self.record_object(text) or next((name for identity, name in ids if identity == text.lower()), None)
 
     def record_object_names(self) -> list[str]:
         """Name the record objects, the presets first."""
