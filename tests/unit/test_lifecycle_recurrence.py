@@ -130,6 +130,13 @@ def test_skipped_days_and_those_after_the_end_do_not_occur() -> None:
     assert recurrence.next_after(left, date(2030, 1, 21)) is None
 
 
+def test_the_last_working_day_of_a_month_and_the_second_monday_are_found() -> None:
+    last = series_of("FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1", first=date(2030, 1, 31))
+    assert days_of(last, date(2030, 4, 1)) == [date(2030, 1, 31), date(2030, 2, 28), date(2030, 3, 29)]
+    second = series_of("FREQ=MONTHLY;BYDAY=2MO", first=date(2030, 1, 14))
+    assert days_of(second, date(2030, 3, 1)) == [date(2030, 1, 14), date(2030, 2, 11)]
+
+
 def test_until_as_an_instant_is_read_where_the_series_is() -> None:
     assert days_of(series_of("FREQ=DAILY;UNTIL=20300109T075959Z")) == [START, date(2030, 1, 8)]
     assert len(days_of(series_of("FREQ=DAILY;UNTIL=20300109T080000Z"))) == 3
@@ -142,7 +149,10 @@ def test_until_as_an_instant_is_read_where_the_series_is() -> None:
         "FREQ=DAILY;INTERVAL=0", "FREQ=DAILY;COUNT=2;UNTIL=20300101", "FREQ=DAILY;BYHOUR=9,17", "FREQ=DAILY;FREQ=DAILY",
         "FREQ=DAILY;UNTIL=tomorrow", "FREQ=WEEKLY;BYDAY=XX", "FREQ=WEEKLY;BYDAY=TU", "FREQ=YEARLY;BYMONTH=13",
         "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "FREQ=DAILY\\nDTSTART:20300101", "FREQ=DAILY;X=1",
-        "FREQ=MONTHLY;BYSETPOS=x",
+        "FREQ=MONTHLY;BYSETPOS=x", "FREQ=MONTHLY;BYDAY=9MO", "FREQ=MONTHLY;BYDAY=2MO;BYMONTHDAY=7",
+        "FREQ=DAILY;BYSETPOS=2",
+        "FREQ=WEEKLY;BYDAY=1MO", "FREQ=YEARLY;BYWEEKNO=53", "FREQ=MONTHLY;BYMONTHDAY=31", "FREQ=MONTHLY;BYSETPOS=99",
+        "FREQ=MONTHLY;BYDAY=MO;BYSETPOS=2", "FREQ=YEARLY;BYMONTHDAY=7,x", "FREQ=MONTHLY;BYDAY=",
         "FREQ=DAILY;" + "INTERVAL=1" * 60, "FREQ=YEARLY;BYMONTHDAY=", "FREQ=DAILY;COUNT=١",
     ],
 )  # fmt: skip

@@ -5,7 +5,9 @@ before there is one, and made once however often it is tried. Its time of day is
 when clocks change; an hour that does not exist is the one after it, one that comes twice the first of them.
 """
 
+import re
 import warnings
+from calendar import monthrange
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
@@ -24,8 +26,12 @@ LOOK_AHEAD_DAYS = 12 * 366
 """How far the next occurrence is looked for: 29 February is at most 8 years off (1896–1904)."""
 
 FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
-PARTS = ("FREQ", "INTERVAL", "COUNT", "UNTIL", "BYDAY", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO", "BYMONTH", "BYSETPOS",
-         "WKST")  # fmt: skip
+PARTS = ("FREQ", "INTERVAL", "COUNT", "UNTIL", "BYDAY", "BYMONTHDAY", "BYMONTH", "BYSETPOS", "WKST")
+"""What is taken of RFC 5545. With the rest dateutil may look for a day that never comes until the year 9999."""
+
+WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+NTH_MAX = 5
+NTH = re.compile(r"([+-]?[1-5])?")
 HORIZON_DAYS = 30
 """How far ahead the occurrences of a `fixed` series are made."""
 SKIPPED_MAX = 1_000
@@ -67,7 +73,10 @@ class BadRule(Exception):
 
 def check(rule: str, first: date, at: time | None, zone: str) -> str:
     """Return a rule as it is kept. Raises BadRule, also where it does not begin with `first`."""
-    kept = ";".join(f"{name}={value}" for name, value in _parts(rule).items())
+    parts = _parts(rule)
+    kept = ";".join(f"{name}={value}" for name, value in parts.items())
+    if not _fits(parts, first):
+        raise BadRule(f"does not begin with {first}: the first due has to be an occurrence of its rule")
     segment = Segment(first, first, kept, UUID(int=0), 0, at)
     if next(_days(segment, zone, first), None) != first:
         raise BadRule(f"does not begin with {first}: the first due has to be an occurrence of its rule")
@@ -177,6 +186,51 @@ def _check_values(parts: dict[str, str]) -> None:
             raise BadRule(f"has {name}={value[:20]}; it has to lie between 1 and {most}")
     if "UNTIL" in parts:
         _until(parts["UNTIL"], "UTC")
+    _check_days(parts)
+
+
+def _fits(parts: dict[str, str], day: date) -> bool:
+    """Tell whether a day can be an occurrence. Only then dateutil is asked: it does not give up where nothing fits."""
+    days = {text[-2:] for text in parts["BYDAY"].split(",")} if "BYDAY" in parts else set(WEEKDAYS)
+    from_end = day.day - monthrange(day.year, day.month)[1] - 1
+    if WEEKDAYS[day.weekday()] not in days or day.month not in _numbers(parts, "BYMONTH", day.month):
+        return False
+    if not _numbers(parts, "BYMONTHDAY", day.day) & {day.day, from_end}:
+        return False
+    if "BYSETPOS" not in parts:
+        return True
+    begin = day.replace(day=1) if parts["FREQ"] == "MONTHLY" else day.replace(month=1, day=1)
+    month = day.month if parts["FREQ"] == "MONTHLY" else 12
+    end = date(day.year, month, monthrange(day.year, month)[1])
+    bare = {name: value for name, value in parts.items() if name not in ("BYSETPOS", "COUNT", "UNTIL", "INTERVAL")}
+    text = ";".join(f"{name}={value}" for name, value in bare.items())
+    found = list(_rule(text, datetime.combine(begin, time.min), datetime.combine(end, time.max)))
+    places = _numbers(parts, "BYSETPOS", 1)
+    return any(
+        each.date() == day and (place + 1 in places or place - len(found) in places) for place, each in enumerate(found)
+    )
+
+
+def _numbers(parts: dict[str, str], name: str, default: int) -> set[int]:
+    """Read numbers with commas between them. Raises BadRule."""
+    try:
+        return {int(text) for text in parts[name].split(",")} if name in parts else {default}
+    except ValueError:
+        raise BadRule(f"has {name}={parts[name][:50]}; give whole numbers with commas between them") from None
+
+
+def _check_days(parts: dict[str, str]) -> None:
+    """Refuse days that dateutil takes and that never come."""
+    nth = [text for text in parts.get("BYDAY", "MO").split(",") if len(text) != 2]
+    for text in parts.get("BYDAY", "MO").split(","):
+        if text[-2:] not in WEEKDAYS or not NTH.fullmatch(text[:-2]):
+            raise BadRule(f"has BYDAY={text[:20]}; give {', '.join(WEEKDAYS)}, or such as 1MO, -1FR (up to {NTH_MAX})")
+    monthly = parts["FREQ"] in ("MONTHLY", "YEARLY")
+    if nth and (not monthly or "BYMONTHDAY" in parts):
+        raise BadRule(f"has BYDAY={nth[0]}; it goes with FREQ=MONTHLY or YEARLY, and without BYMONTHDAY")
+    for name in ("BYSETPOS", "BYMONTHDAY"):
+        if name in parts and not monthly:
+            raise BadRule(f"has {name}; it goes with FREQ=MONTHLY or YEARLY")
 
 
 def _until(text: str, zone: str) -> datetime:
