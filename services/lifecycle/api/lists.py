@@ -59,7 +59,7 @@ class ResponsesBody(PageBody, ShownBody):
 async def list_scheduled(caller: Reader, wanted: Annotated[ListBody, Query()]) -> Response:
     """List scheduled activities; undated ones come last, cancelled ones are left out.
 
-    `next` and `previous` find their page at once, however late it is. `count` is exact as long as at most 10,000
+    `next` and `previous` find their page at once, however late it is. `count` is exact as long as at most 5,000
     activities have to be looked at for it, beyond that an estimate (`count_is_estimate`).
     """
     return await _list(caller, wanted)
