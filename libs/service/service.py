@@ -20,6 +20,7 @@ from libs.messaging.relay import Relay
 from libs.messaging.subscription import AsideHandler, Subscription
 from libs.prefixes import prefix_of
 from libs.service import idempotency, openapi, operations
+from libs.service.direct import Direct
 from libs.service.edge import Edge
 from libs.service.http import make_app
 from libs.service.room import Room
@@ -135,7 +136,7 @@ class Service:
         app.state.service = self
         self._described: FastAPI = app
         room = Room(self.settings.requests_waiting_max, self.settings.bulks_waiting_max, self.settings.bodies_max_bytes)
-        edge = Edge(app, self.name, compressed=self._compressed, room=room)
+        edge = Edge(Direct(app, self._routers), self.name, compressed=self._compressed, room=room)
         return edge, {prefix_of(path) for path in self.prefixes()}
 
     def openapi(self) -> dict[str, Any]:
