@@ -188,3 +188,37 @@ async def test_a_linked_value_is_written_to_its_record_unless_the_records_object
         return (await log()).json().get("code") == "not_allowed"
 
     await eventually(refused, 10, "lifecycle refuses to write it")
+
+
+async def test_conversions_and_changes_of_records_are_entered_and_a_merged_record_shows_both(
+    client: httpx.AsyncClient, business: Business
+) -> None:
+    async def call(method: str, path: str, body: Any = None) -> dict[str, Any]:
+        answer = await client.request(method, f"/api/directory/records{path}", headers=business.headers, json=body)
+        assert answer.status_code in (200, 201), answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def shows(place: str, *wanted: str) -> None:
+        found: list[str | None] = []
+
+        async def there() -> bool:
+            answer = await client.get(f"/api/timeline/{place}", headers=business.headers)
+            found[:] = [line["subject"] for line in answer.json().get("results", ())]
+            return sorted(map(str, found)) == sorted(wanted)
+
+        await eventually(there, 20, f"{place} shows {wanted}, not {found}")
+
+    lead = await call("POST", "/lead", {"name": "Ada"})
+    contact = (await call("POST", f"/lead/{lead['id']}/convert", {}))["contact"]
+    await shows(f"lead/{lead['id']}", "Lead converted")
+    await call("PATCH", f"/contact/{contact['id']}", {"status": "Inactive", "fields": {"shoe_size": 43}})
+    here = ("Lead converted", "Contact changed: status")
+    await shows(f"contact/{contact['id']}", *here)
+    twin = await call("POST", "/contact", {"name": "Ada L."})
+    await call("PATCH", f"/contact/{twin['id']}", {"name": "Ada Lovelace"})
+    await shows(f"contact/{twin['id']}", "Contact changed: name")
+    await call("POST", f"/contact/{twin['id']}/merge", {"record_id": contact["id"]})
+    await shows(f"contact/{twin['id']}", "Contact changed: name", *here)
+    await call("POST", f"/contact/{contact['id']}/unmerge")
+    await shows(f"contact/{twin['id']}", "Contact changed: name")
