@@ -466,6 +466,11 @@ async def test_a_correction_is_held_to_the_fields_and_the_latest_is_shown(world:
     shown = (await world.call("GET", path)).json()
     assert [(each["name"], each["value"]["code"]) for each in shown["fields"]] == [("outcome", "blue")]
     assert shown["notes"] == "<b>second</b>"
+    revisions = [(each["revision"], each["by"]["name"], each["notes"]) for each in shown["revisions"]]
+    assert revisions == [(0, "Ada", "first"), (1, "Ada", "<b>second</b>")]
+    assert [each["value"]["code"] for each in shown["revisions"][0]["fields"] if each["name"] == "outcome"] == ["red"]
+    [listed] = (await world.call("POST", "/call/responses", {})).json()["results"]
+    assert listed["fields"] == shown["fields"]
     history = (await world.call("GET", f"{path}/history")).json()["results"]
     assert [each["type"] for each in history] == ["activity.completed", "activity.appended"]
 

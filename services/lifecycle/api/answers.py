@@ -69,19 +69,19 @@ def shown_scheduled(
 def shown_logged(
     activity: contract.Activity, kind: ActivityObject | None, appends: Sequence[bytes], now: datetime
 ) -> dict[str, Any]:
-    """Show a logged activity with all its additions; `fields` and `notes` are as the newest correction has them."""
+    """Show a logged activity with all its additions; `fields` and `notes` are as the newest correction has them.
+
+    `revisions` are all states of these, oldest first. Without `appends` those count that the activity carries.
+    """
     additions = [orjson.loads(document) for document in appends]
-    fields = {**activity.fields, NOTES: activity.notes}
-    for addition in additions:
-        fields |= addition.get("fields") or {}
-    notes = fields.pop(NOTES)
-    fields = {name: value for name, value in fields.items() if value is not None}
+    carried = () if appends else (msgspec.to_builtins(each) for each in activity.appends if each.fields)
+    revisions = _revisions(activity, kind, (*additions, *carried))
     return {
         "id": activity.activity_id,
         "state": state_of(activity, now),
         "version": activity.version,
         "activity_object": _object_of(activity, kind),
-        "notes": notes,
+        "notes": revisions[-1]["notes"],
         **_texts(activity),
         "associated_entities": _entities(activity),
         "occurred_at": activity.occurred_at,
@@ -93,7 +93,8 @@ def shown_logged(
         "retracted_at": activity.retracted_at,
         "mentions": activity.mentions,
         "participants": [_plain(each) for each in activity.participants],
-        "fields": shown_fields(fields, kind, renamed=False),
+        "fields": revisions[-1]["fields"],
+        "revisions": revisions,
         "first_message": activity.first_message,
         "source": activity.source,
         "source_kind": activity.source_kind,
@@ -101,6 +102,25 @@ def shown_logged(
         "appends": additions,
         "appends_count": activity.appends_count,
     }
+
+
+def _revisions(
+    activity: contract.Activity, kind: ActivityObject | None, additions: Iterable[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Show what was logged, and then as each correction had it."""
+    held = {**activity.fields, NOTES: activity.notes}
+    told: list[tuple[Any, Any, dict[str, Any]]] = [(activity.logged_at, _plain(activity.logged_by), {})]
+    for each in additions:
+        if each.get("fields"):
+            by = each.get("by")
+            told.append((each["at"], by and {"id": by.get("member_id"), "name": by.get("name")}, each["fields"]))
+    shown = []
+    for number, (at, by, changes) in enumerate(told):
+        held = held | changes
+        fields = {name: value for name, value in held.items() if value is not None and name != NOTES}
+        own = shown_fields(fields, kind, renamed=False)
+        shown.append({"revision": number, "at": at, "by": by, "notes": held[NOTES], "fields": own})
+    return shown
 
 
 def shown_history(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
