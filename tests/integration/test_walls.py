@@ -32,6 +32,7 @@ CONSTRAINED = {
     "status": "active",
     "event_type": "webhook.endpoint.disabled",
     "privacy": "team",
+    "mode": "fixed",
 }
 """Words for columns that take only some."""
 
