@@ -32,6 +32,7 @@ from bench import (
 )
 from bench.figures import Figure
 from bench.system import System, Tenant, alone, measured_system
+from bench.webhooks import run as webhooks
 from cli.place import Trouble
 from libs.embedded.processes import ServerFailed
 
@@ -50,8 +51,12 @@ def main(
     data_dir: Annotated[Path | None, typer.Option(help="measure the system that runs there")] = None,
     apart: Annotated[bool, typer.Option("--apart", help="with a process for each service")] = False,
     write: Annotated[bool, typer.Option("--write", help="write bench/RESULTS.md")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="with webhooks: W1 … W11 and others, each alone")] = None,
 ) -> None:
     """Measure; the exit code is 1 when a target is missed."""
+    if steps == ["webhooks"]:
+        _measure_webhooks(only or [], write)
+        return
     chosen = list(STEPS) if not steps or "all" in steps else steps
     unknown = [step for step in chosen if step not in STEPS]
     if unknown:
@@ -67,6 +72,23 @@ def main(
     if write:
         figures.write(found, APART if system.apart else TOGETHER)
         console.print(f"written to {figures.RESULTS}")
+    sys.exit(1 if any(figure.verdict == "MISSED" for figure in found) else 0)
+
+
+def _measure_webhooks(only: Sequence[str], write: bool) -> None:
+    """Measure the webhook dispatcher alone, on servers of its own."""
+    unknown = [name for name in only if name not in webhooks.FIGURES]
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]!r} is no figure; there are {', '.join(webhooks.FIGURES)}")
+    try:
+        found = webhooks.measure(only, console.print)
+    except (*TROUBLES, ExceptionGroup) as error:
+        for each in _troubles(error):
+            console.print(f"error: {each}", style="red", markup=False)
+        sys.exit(2)
+    Console().print(figures.machine(), figures.table_of(found), sep="\n")
+    if write:
+        figures.write_webhooks(found)
     sys.exit(1 if any(figure.verdict == "MISSED" for figure in found) else 0)
 
 

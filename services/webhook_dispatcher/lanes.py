@@ -1,73 +1,221 @@
-"""Who may send now: a number of permits for the process, a quarter of them at most for one endpoint.
+"""All lanes of this worker: who sends next, who gets what is claimed. Fair between businesses, then endpoints."""
 
-An endpoint that said Retry-After is left alone until then. Lanes that adapt to each receiver belong here.
-"""
-
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
 from uuid import UUID
 
-from services.webhook_dispatcher.store.queue import Room
+from services.webhook_dispatcher.domain.pace import RetryBudget
+from services.webhook_dispatcher.lane import RETRY, Lane
+from services.webhook_dispatcher.store.queue import Claimed, Wanted
+from services.webhook_dispatcher.store.targets import Target
+
+IN_HAND_TIMES = 8
+"""What may be in hand (claimed, being sent, not noted yet) for each permit."""
+RETRIES_MIN_PER_S = 20.0
 
 
 class Lanes:
-    """Permits in use, by endpoint. Instants are of a monotonic clock in seconds."""
+    """Instants are of the loop's clock. `permits_max` exchanges at once, a quarter of them at most in one lane.
 
-    def __init__(self, permits_max: int) -> None:
+    An exchange that has ended keeps its permit until its outcome is noted (`unnoted`), though not its place in its
+    lane: so many are sent twice at most when a worker dies, and a database that is away brings sending to a halt.
+    """
+
+    def __init__(self, permits_max: int, lane_max: int, now: float = 0.0) -> None:
         self.permits_max = permits_max
-        self.endpoint_max = max(1, permits_max // 4)
-        self._used: dict[UUID, int] = {}
-        self._paused: dict[UUID, float] = {}
-        self.used = 0
+        self.lane_max = max(1, min(lane_max, permits_max // 4))
+        self.in_flight = 0
+        self.unnoted = 0
+        self.in_hand = 0
+        self.retries = RetryBudget(RETRIES_MIN_PER_S, now)
+        self._lanes: OrderedDict[UUID, Lane] = OrderedDict()
+        self._round: OrderedDict[UUID, deque[Lane]] = OrderedDict()
+        self._asleep: list[tuple[float, int, Lane]] = []
+        self._number = count()
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self._lanes.values())
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._lanes.clear()
+        self._round.clear()
+        self._asleep.clear()
+        self.in_flight = self.unnoted = self.in_hand = 0
+
+    def find(self, endpoint_id: UUID) -> Lane | None:
+        """Find the lane of an endpoint, if there is one."""
+        return self._lanes.get(endpoint_id)
+
+    def follow(self, targets: Iterable[Target], now: float) -> None:
+        """Make lanes for endpoints, or take over what those are like now."""
+        for target in targets:
+            lane = self._lanes.get(target.endpoint_id)
+            if lane is None:
+                self._lanes[target.endpoint_id] = Lane(target, self.lane_max, now)
+            else:
+                lane.follow(target, now)
+
+    def empty(self, lane: Lane) -> list[Claimed]:
+        """Take out what waits in a lane."""
+        left = list(lane.queue)
+        lane.queue.clear()
+        return left
+
+    def drop(self, lanes: Iterable[Lane]) -> list[Claimed]:
+        """Forget lanes; return what was in their queues. What is being sent ends by itself."""
+        left = []
+        for lane in lanes:
+            left += self.empty(lane)
+            self._lanes.pop(lane.target.endpoint_id, None)
+        return left
 
     @property
-    def free(self) -> int:
-        """Permits nobody holds."""
-        return self.permits_max - self.used
+    def room(self) -> int:
+        """How many deliveries more may be in hand."""
+        return IN_HAND_TIMES * self.permits_max - self.in_hand
 
-    def take(self, endpoint_id: UUID) -> None:
-        """Hold a permit for an endpoint."""
-        self._used[endpoint_id] = self._used.get(endpoint_id, 0) + 1
-        self.used += 1
+    def put(self, claims: Sequence[Claimed], now: float) -> None:
+        """Put deliveries that are ours into their lanes, which there must be."""
+        for claim in claims:
+            lane = self._lanes[claim.endpoint_id]
+            lane.queue.append(claim)
+            if not lane.listed:
+                self._list(lane, now)
 
-    def release(self, endpoint_id: UUID) -> None:
-        """Give a permit back."""
-        self.used -= 1
-        left = self._used[endpoint_id] - 1
-        if left:
-            self._used[endpoint_id] = left
-        else:
-            del self._used[endpoint_id]
+    def next(self, now: float) -> tuple[Lane, Claimed] | None:
+        """Take what is to be sent next, if an exchange is free."""
+        while self._asleep and self._asleep[0][0] <= now:
+            lane = heappop(self._asleep)[2]
+            lane.listed = False
+            self._list(lane, now)
+        while self._round and self.in_flight + self.unnoted < self.permits_max:
+            business_id, lanes = next(iter(self._round.items()))
+            lane = lanes.popleft()
+            self._round.move_to_end(business_id)
+            if not lanes:
+                del self._round[business_id]
+            lane.listed = False
+            if not lane.queue or lane.wait_s(now) > 0:
+                self._list(lane, now)
+                continue
+            self.in_flight += 1
+            claim = lane.take()
+            self._list(lane, now)
+            return lane, claim
+        return None
 
-    def pause(self, endpoint_id: UUID, until: float) -> None:
-        """Leave an endpoint alone until then."""
-        self._paused[endpoint_id] = max(until, self._paused.get(endpoint_id, 0.0))
+    def wake_at(self) -> float:
+        """Say when a lane that waits for its time may go on."""
+        return self._asleep[0][0] if self._asleep else inf
 
-    def excluded(self, now: float) -> list[UUID]:
-        """Name the endpoints that get nothing now: their share is used up, or they asked to be left alone."""
-        for endpoint_id in [one for one, until in self._paused.items() if until <= now]:
-            del self._paused[endpoint_id]
-        full = (one for one, used in self._used.items() if used >= self.endpoint_max)
-        return list({*full, *self._paused})
+    def release(self, lane: Lane, now: float) -> None:
+        """Note that an exchange has ended."""
+        self.in_flight -= 1
+        lane.in_flight -= 1
+        if lane.queue and not lane.listed:
+            self._list(lane, now)
 
-    def first_unpaused(self) -> float | None:
-        """Say when the first paused endpoint may be sent to again."""
-        return min(self._paused.values(), default=None)
+    def _list(self, lane: Lane, now: float) -> None:
+        """Put a lane where it belongs: into the round, to sleep until its time, or nowhere until something changes."""
+        if not lane.queue:
+            return
+        wait_s = lane.wait_s(now)
+        if wait_s == inf:
+            return
+        lane.listed = True
+        if wait_s > 0:
+            heappush(self._asleep, (now + wait_s, next(self._number), lane))
+            return
+        business_id = lane.target.business_id
+        lanes = self._round.get(business_id)
+        if lanes is None:
+            lanes = self._round[business_id] = deque()
+        lanes.append(lane)
 
     def fitting(self, wanted: Sequence[UUID], now: float) -> list[bool]:
-        """Say for each of these endpoints in turn whether there is a permit for it. Takes none."""
-        excluded, free, more = set(self.excluded(now)), self.free, dict[UUID, int]()
-        fits = []
+        """Say for each of these endpoints in turn whether a delivery to it may be sent at once. Takes nothing."""
+        rooms: dict[UUID, int] = {}
+        left, fits = self.room, []
         for endpoint_id in wanted:
-            count = more.get(endpoint_id, 0)
-            fit = (
-                free > 0 and endpoint_id not in excluded and self._used.get(endpoint_id, 0) + count < self.endpoint_max
-            )
-            if fit:
-                more[endpoint_id], free = count + 1, free - 1
+            room = rooms.get(endpoint_id)
+            if room is None:
+                lane = self._lanes.get(endpoint_id)
+                fast = lane is not None and lane.sends and not lane.target.ordered and min(lane.due) > now
+                room = lane.room(now) if fast and lane is not None else 0
+            fit = room > 0 and left > 0
+            rooms[endpoint_id] = room - fit
+            left -= fit
             fits.append(fit)
         return fits
 
-    def room(self, now: float) -> Room:
-        """Say what may be claimed."""
-        left = {one: self.endpoint_max - used for one, used in self._used.items() if used < self.endpoint_max}
-        return Room(self.free, self.endpoint_max, left, self.excluded(now))
+    def wants(self, now: float, rows_max: int) -> list[Wanted]:
+        """Divide up to `rows_max` rows fairly among the lanes that want some: by business, then by endpoint."""
+        wanting: dict[UUID, list[tuple[Lane, list[tuple[int, int]]]]] = {}
+        for lane in self._lanes.values():
+            if min(lane.due) <= now and (wants := lane.wants(now, self.retries)):
+                wanting.setdefault(lane.target.business_id, []).append((lane, wants))
+        found = _divide(list(wanting.values()), min(rows_max, self.room))
+        for one in found:
+            self._lanes.move_to_end(one.endpoint_id)  # who got nothing is first the next time
+        return found
+
+    def next_due(self, now: float) -> float:
+        """Say when the store has something next for a lane that has room."""
+        moments = ((lane, max(min(lane.due), lane.held_until)) for lane in self._lanes.values())
+        return min((at for lane, at in moments if at < inf and lane.room(max(now, at)) > 0), default=inf)
+
+    def claimed(self, wanted: Sequence[Wanted], claims: Sequence[Claimed]) -> None:
+        """Take in what came of a claim: where fewer came than were wanted, the store has no more for now."""
+        came: dict[tuple[UUID, int], int] = {}
+        for claim in claims:
+            key = claim.endpoint_id, claim.rank
+            came[key] = came.get(key, 0) + 1
+        for one in wanted:
+            got = came.get((one.endpoint_id, one.rank), 0)
+            lane = self._lanes.get(one.endpoint_id)
+            if lane is None:
+                continue
+            if got < one.rows:
+                lane.due[one.rank] = inf
+            if one.rank == RETRY:
+                lane.retries.spend(got)
+                self.retries.spend(got)
+
+
+Wanting = list[tuple[Lane, list[tuple[int, int]]]]
+
+
+def _divide(businesses: Sequence[Wanting], rows: int) -> list[Wanted]:
+    """Give each business its share of the rows, each of its lanes its share of that; then what is left."""
+    found: dict[tuple[UUID, int], Wanted] = {}
+    each_business = max(1, rows // max(1, len(businesses)))
+    for generous in (False, True):
+        for lanes in businesses:
+            share = rows if generous else min(rows, each_business)
+            each = share if generous else max(1, share // len(lanes))
+            for lane, wants in lanes:
+                given = _give(lane, wants, min(each, share), found)
+                rows, share = rows - given, share - given
+    return list(found.values())
+
+
+def _give(lane: Lane, wants: list[tuple[int, int]], most: int, found: dict[tuple[UUID, int], Wanted]) -> int:
+    """Give a lane up to `most` rows of what it wants, in order of rank; take them off its wants."""
+    given, target = 0, lane.target
+    while wants and given < most:
+        rank, rows = wants[0]
+        taken = min(rows, most - given)
+        before = found.get((target.endpoint_id, rank))
+        total = taken if before is None else taken + before.rows
+        wanted = Wanted(target.business_id, target.endpoint_id, rank, total, target.ordered)
+        found[target.endpoint_id, rank] = wanted
+        given += taken
+        wants[:1] = [] if taken == rows else [(rank, rows - taken)]
+    return given

@@ -49,8 +49,8 @@ class Result:
 class Sender(Protocol):
     """Sends one webhook and says what came of it; raises nothing."""
 
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Result:
-        """Send."""
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float | None = None) -> Result:
+        """Send; `timeout_s` is for the whole exchange, None: the sender's own."""
 
     async def close(self) -> None:
         """Close all connections."""
@@ -169,14 +169,15 @@ class AiohttpSender:
         """Close all connections."""
         await self._session.close()
 
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Result:
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float | None = None) -> Result:
         """POST the body and say what came of it; the URL is judged again."""
         loop = asyncio.get_running_loop()
+        timeout_s = timeout_s or self._timeout_s
         exchange = _Exchange(loop.time())
         _exchange.set(exchange)
         try:
             target = read_url(url, self._rules)
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s):
                 response = await self._session.post(
                     URL(target.url, encoded=True), data=body, headers=headers, allow_redirects=False
                 )
@@ -185,10 +186,10 @@ class AiohttpSender:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return self._failed(exchange, _class_of(error, exchange))
         exchange.reach("answer", "body")
-        answer = await _read_bounded(response, exchange.started + self._timeout_s)
+        answer = await _read_bounded(response, exchange.started + timeout_s)
         exchange.reach("total", "done")
         return Result(
-            _class_of_status(response.status),
+            class_of_status(response.status),
             response.status,
             exchange.address,
             int(exchange.phases["total"]),
@@ -230,7 +231,7 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\x00", "")
 
 
-def _class_of_status(status: int) -> str | None:
+def class_of_status(status: int) -> str | None:
     if 200 <= status < 300:
         return None
     if 300 <= status < 400:

@@ -1,5 +1,7 @@
 """The knobs of the webhook dispatcher alone."""
 
+from typing import Literal
+
 from pydantic import Field, SecretStr, field_validator
 
 from libs.service.settings import ServiceSettings
@@ -17,7 +19,9 @@ class Settings(ServiceSettings):
     webhook_allowed_networks: str = ""
     webhook_allow_http: bool = False
     webhook_any_port: bool = False
+    webhook_sender: Literal["lean", "aiohttp"] = "lean"
     webhook_permits_max: int = Field(512, ge=4)
+    webhook_lane_max: int = Field(16, ge=2)
     webhook_timeout_s: float = Field(15.0, gt=0, le=30)
     webhook_connect_timeout_s: float = Field(5.0, gt=0, le=30)
     webhook_lease_extra_s: float = Field(10.0, gt=0)

@@ -380,7 +380,7 @@ def _filter_ignored() -> None:
 def _told_after_deletion() -> None:
     in_sql("where business_id = any($1) and deleted_at is null", "where business_id = any($1)")
     in_sql("with gone as (delete from endpoint_secret where business_id = $1 and endpoint_id = $2)", "")
-    replace("services.webhook_dispatcher.delivery:Dispatcher._refuse", lambda old: lambda self, claim: None)
+    replace("services.webhook_dispatcher.attempt:refuse", lambda old: lambda target, claim: None)
 
 
 @bug("wrong-signature", "the signature is over other bytes than those sent", "I6")
@@ -401,7 +401,7 @@ def _told_in_thought() -> None:
 
         return sending
 
-    replace("services.webhook_dispatcher.sender:AiohttpSender.send", send)
+    replace("services.webhook_dispatcher.lean:LeanSender.send", send)
 
 
 @bug("new-id-each-time", "a webhook that is sent again has another id", "I6", during=("2xx-lost",))

@@ -15,10 +15,7 @@ PACKAGES = ("directory", "ingest", "lifecycle", "timeline_projector", "reporting
 A, B = UUID(int=0xA), UUID(int=0xB)
 
 NOT_BY_BUSINESS = {
-    "webhook_dispatcher": {
-        "delivery_due",
-        "replay_running",
-    },  # workers ask for what is due and what runs, whosever it is
+    "webhook_dispatcher": {"replay_running"},  # workers ask for what runs, whosever it is
 }
 KEYS_READ = {
     "business": {"business_id", "zone", "deleted_at"},

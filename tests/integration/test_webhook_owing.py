@@ -10,8 +10,9 @@ from libs import failpoints
 from libs.contracts.ids import uuid7
 from libs.database import Database
 from libs.errors import Rejected
-from services.webhook_dispatcher.store import queue
-from services.webhook_dispatcher.store.queue import Claimed, Finished, Room
+from services.webhook_dispatcher.store import outcomes, queue
+from services.webhook_dispatcher.store.outcomes import Finished
+from services.webhook_dispatcher.store.queue import Claimed, Wanted
 from tests.conftest import MakeDatabase
 from tests.support.sink import Answer, Sink
 from tests.support.webhooks import (
@@ -51,13 +52,13 @@ async def test_outcome_of_a_lost_lease_changes_nothing(database: Database) -> No
 
 
 async def test_claimed_delivery_is_not_claimed_again_within_its_lease(database: Database) -> None:
-    await make_endpoint(database, BUSINESS, "http://127.0.0.1:9/")
+    endpoint_id, _ = await make_endpoint(database, BUSINESS, "http://127.0.0.1:9/")
     await hear(database, [event_of(BUSINESS) for _ in range(40)])
-    room = Room(30, 4, {}, [])
+    wanted = [Wanted(BUSINESS, endpoint_id, 0, 4, False)]
     async with database.work() as one, database.work() as other:
-        first = await queue.claim_due(one, room, 60.0)
-        second = await queue.claim_due(other, room, 60.0)
-    assert len(first) == 4  # no more for one endpoint
+        first = await queue.claim(one, wanted, 60.0, None)
+        second = await queue.claim(other, wanted, 60.0, None)
+    assert len(first) == len(second) == 4  # no more than wanted
     assert not {claim.id for claim in first} & {claim.id for claim in second}
 
 
@@ -171,7 +172,7 @@ async def test_failure_around_the_send_loses_nothing_and_repeats_with_the_same_i
 async def test_dispatcher_says_so_when_it_is_stuck(database: Database) -> None:
     await make_endpoint(database, BUSINESS, "http://127.0.0.1:9/")
     await hear(database, [event_of(BUSINESS)])
-    policy = replace(POLICY, stuck_s=0.2)
+    policy = replace(POLICY, stuck_s=1.5)
     async with database.work() as blocking:
         await blocking.execute("select 1 from delivery for update")  # claims pass over what is locked
         async with dispatching(database, Setting(policy=policy)) as dispatcher:
@@ -194,7 +195,8 @@ async def test_days_are_made_ahead_and_dropped(database: Database) -> None:
 
 async def _claim(database: Database, lease_s: float) -> Claimed:
     async with database.work() as tx:
-        [claim] = await queue.claim_due(tx, Room(10, 10, {}, []), lease_s)
+        [waiting] = await queue.list_waiting(tx)
+        [claim] = await queue.claim(tx, [Wanted(*waiting[:3], 10, False)], lease_s, None)
     return claim
 
 
@@ -204,4 +206,4 @@ async def _finish(database: Database, claim: Claimed, status: str) -> int:
         "headers": b"{}", "answer": b"",
     }  # fmt: skip
     async with database.work() as tx:
-        return await queue.finish(tx, [Finished(claim, status, None, None, attempt=attempt)])
+        return await outcomes.finish(tx, [Finished(claim, status, None, None, attempt=attempt)])

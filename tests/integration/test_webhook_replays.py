@@ -77,7 +77,7 @@ async def case(make_database: MakeDatabase) -> AsyncIterator[Case]:
 @asynccontextmanager
 async def replaying_by(database: Database, dispatcher: Dispatcher | None = None) -> AsyncIterator[None]:
     """Take replays on while a test looks."""
-    replayer = Replayer((lambda: dispatcher.take_over((), True)) if dispatcher else lambda: None)
+    replayer = Replayer(dispatcher.wake if dispatcher else lambda: None)
 
     async def run() -> None:
         while True:

@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 
 from services.webhook_dispatcher.domain.addresses import AddressRules, read_networks
+from services.webhook_dispatcher.lean import LeanSender
 from services.webhook_dispatcher.resolver import ask_system
 from services.webhook_dispatcher.sender import ANSWER_MAX_BYTES, AiohttpSender, Result, Sender
 from tests.support.hostile import HOLD, Authority, Hostile, Step, drip, endless, reset
 from tests.support.sink import Answer, Sink
 
-SENDERS = {"aiohttp": AiohttpSender}
+SENDERS = {"aiohttp": AiohttpSender, "lean": LeanSender}
 TIMEOUT_S = 4.0
 LATE_S = 5.0
 HOST = "hooks.example.com"

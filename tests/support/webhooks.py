@@ -15,9 +15,10 @@ from libs.database import Database
 from services.webhook_dispatcher import handlers, signing
 from services.webhook_dispatcher.delivery import Dispatcher, Policy
 from services.webhook_dispatcher.domain.addresses import AddressRules, read_networks
+from services.webhook_dispatcher.lean import LeanSender
 from services.webhook_dispatcher.resolver import Lookup, ask_system
 from services.webhook_dispatcher.sealing import Sealer
-from services.webhook_dispatcher.sender import AiohttpSender
+from services.webhook_dispatcher.sender import Sender
 from services.webhook_dispatcher.store import endpoints
 from services.webhook_dispatcher.store.endpoints import EndpointState
 
@@ -35,6 +36,7 @@ class Setting:
     rules: AddressRules = LOCAL
     timeout_s: float = 1.0
     lookup: Lookup = ask_system
+    sender: Callable[[AddressRules, float, float, Lookup], Sender] = LeanSender
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
 
@@ -42,7 +44,7 @@ class Setting:
 async def dispatching(database: Database, setting: Setting | None = None) -> AsyncIterator[Dispatcher]:
     """Run a dispatcher."""
     setting = setting or Setting()
-    sender = AiohttpSender(setting.rules, setting.timeout_s, setting.timeout_s, setting.lookup)
+    sender = setting.sender(setting.rules, setting.timeout_s, setting.timeout_s, setting.lookup)
     dispatcher = Dispatcher(setting.policy, Sealer(MASTER_KEY), setting.clock)
     running = asyncio.create_task(dispatcher.run(database, sender))
     try:

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import orjson
 import pytest
@@ -15,7 +14,6 @@ from libs.errors import Rejected
 from services.webhook_dispatcher import signing
 from services.webhook_dispatcher.domain.bodies import BODY_MAX_BYTES, body_of
 from services.webhook_dispatcher.domain.subscriptions import Subscriber, is_too_old, matches, types_of
-from services.webhook_dispatcher.lanes import Lanes
 from services.webhook_dispatcher.sealing import Sealer, Unsealable
 
 AT = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -139,21 +137,3 @@ def test_secret_opens_only_for_its_own_endpoint_under_its_own_master_key() -> No
         Sealer("another master key").open(sealed, business_id, endpoint_id)
     with pytest.raises(ValueError, match="WEBHOOK_MASTER_KEY"):
         Sealer("short")
-
-
-def test_one_endpoint_gets_a_quarter_of_the_permits_at_most() -> None:
-    lanes, busy, other = Lanes(8), UUID(int=1), UUID(int=2)
-    lanes.take(busy)
-    lanes.take(busy)
-    lanes.take(other)
-    room = lanes.room(0.0)
-    assert (room.rows_max, room.endpoint_max, room.left, room.excluded) == (5, 2, {other: 1}, [busy])
-    lanes.release(busy)
-    assert lanes.room(0.0).excluded == []
-
-
-def test_endpoint_that_asked_to_be_left_alone_is_left_out_until_then() -> None:
-    lanes, endpoint_id = Lanes(8), UUID(int=1)
-    lanes.pause(endpoint_id, 10.0)
-    assert (lanes.excluded(9.9), lanes.first_unpaused()) == ([endpoint_id], 10.0)
-    assert (lanes.excluded(10.0), lanes.first_unpaused()) == ([], None)

@@ -11,6 +11,8 @@ SCHEDULE_S = (5.0, 5 * MINUTE_S, 30 * MINUTE_S, *(hours * HOUR_S for hours in (2
 JITTER = 0.2
 RETRY_AFTER_MAX_S = 24 * HOUR_S
 GONE = 410
+WAITING = (429, 503)
+"""With these a receiver may say Retry-After."""
 
 Status = Literal["pending", "delivered", "exhausted"]
 
@@ -45,7 +47,7 @@ def next_attempt(number: int, http_status: int | None, wait_s: float, schedule_s
 
 def retry_after_of(http_status: int | None, headers: Mapping[str, str], now: datetime) -> float:
     """Read Retry-After of a 429 or 503: seconds from now, at most 24 h; 0 where there is none or it is nonsense."""
-    if http_status not in (429, 503):
+    if http_status not in WAITING:
         return 0.0
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from libs.database import Transaction
 from services.webhook_dispatcher.domain.subscriptions import Subscriber
+from services.webhook_dispatcher.store.targets import COLUMNS, Target, target_of
 
 MISSED_DAYS = 30
 """For so long after it was disabled it is kept what an endpoint misses."""
@@ -24,24 +25,21 @@ async def lock_paused(tx: Transaction, business_ids: Sequence[UUID], ids: Sequen
 
 async def list_subscribers(
     tx: Transaction, business_ids: Sequence[UUID]
-) -> tuple[list[Subscriber], datetime | None, bool]:
-    """List the endpoints of some businesses that are to be told, those disabled lately too, the database's time, and
-    whether lately any activity was erased.
+) -> tuple[list[Subscriber], list[Target], datetime | None, bool]:
+    """List the endpoints of some businesses that are to be told, those disabled lately too, the same as targets, the
+    database's time, and whether lately any activity was erased.
 
     The time is None when today's partitions are missing: nothing can be kept then.
     """
     rows = await tx.fetch(
-        """
-        select business_id, id, created_at, event_types, sources, activity_objects, record_objects, expression,
-               body_form, url, status,
-               array(select s.sealed from endpoint_secret s
-                      where s.business_id = e.business_id and s.endpoint_id = e.id
-                        and (s.expires_at is null or s.expires_at > now()) order by s.id desc) as secrets,
+        f"""
+        select {COLUMNS}, e.created_at, e.event_types, e.sources, e.activity_objects, e.record_objects, e.expression,
+               e.body_form,
                case when to_regclass('event_' || to_char(current_date, 'YYYYMMDD')) is not null then now() end as now,
                exists (select from erased_activity) as any_erased
           from endpoint e where business_id = any($1) and deleted_at is null
            and (status <> 'disabled' or updated_at > now() - make_interval(days => $2))
-        """,
+        """,  # noqa: S608
         business_ids, MISSED_DAYS,
     )  # fmt: skip
     subscribers = [
@@ -53,7 +51,8 @@ async def list_subscribers(
         )
         for row in rows
     ]  # fmt: skip
-    return subscribers, rows[0]["now"] if rows else None, bool(rows) and rows[0]["any_erased"]
+    now, any_erased = (rows[0]["now"], rows[0]["any_erased"]) if rows else (None, False)
+    return subscribers, [target_of(row) for row in rows], now, any_erased
 
 
 async def note_filter_failures(tx: Transaction, failures: Mapping[tuple[UUID, UUID], tuple[int, str]]) -> None:

@@ -1,0 +1,62 @@
+"""W7: what it costs to have nothing to do; and whether a year of history slows the queue."""
+
+import asyncio
+
+import asyncpg
+
+from bench.figures import Figure
+from bench.webhooks import throughput
+from bench.webhooks.ground import Ground, Tenant, make_endpoints, statements_of
+from libs.contracts.ids import uuid7
+from libs.database import Database
+
+SECONDS, REST_S = 20, 6
+QUERIES_PER_S, CPU_MS_PER_S = 2.0, 3.0
+HISTORY, SLICE = 5_000_000, 500_000
+FINISHED = """
+    insert into delivery (business_id, id, endpoint_id, event_id, event_type, activity_id, version, logged_at, status,
+                          attempts, next_at, lease_no, created_at, finished_at)
+    select business_id, gen_random_uuid(), endpoint_id, gen_random_uuid(), 'activity.logged', gen_random_uuid(), 1, at,
+           'delivered', 1, null, 1, at, at
+      from (select ('00000000-0000-7000-8000-0000000000' || lpad((n % 20)::text, 2, '0'))::uuid as business_id,
+                   ('00000000-0000-7000-9000-0000000000' || lpad((n % 20)::text, 2, '0'))::uuid as endpoint_id,
+                   now() - make_interval(secs => n * 6) as at
+              from generate_series($1::int, $2::int) n) s"""
+
+
+async def idle(ground: Ground, database: Database) -> list[Figure]:
+    """W7: statements and CPU a second with an endpoint and nothing owed; relay, consumers and health included."""
+    await make_endpoints(ground, database, Tenant(uuid7()), ["/ok/0"])
+    await asyncio.sleep(REST_S)
+    service = ground.groups()[0]
+    used, made, begun = service.cpu_s(), await statements_of(ground), await _transactions(database)
+    await asyncio.sleep(SECONDS)
+    return [
+        Figure("W7", "transactions", (await _transactions(database) - begun) / SECONDS, "/s", QUERIES_PER_S, most=True),
+        Figure("W7", "statements, begin and commit among them", (await statements_of(ground) - made) / SECONDS, "/s"),
+        Figure("W7", "CPU of the process", (service.cpu_s() - used) / SECONDS * 1000, "ms/s", CPU_MS_PER_S, most=True),
+    ]
+
+
+async def _transactions(database: Database) -> float:
+    async with database.work() as tx:
+        return float(await tx.value("select xact_commit from pg_stat_database where datname = current_database()"))
+
+
+async def history(ground: Ground, database: Database) -> list[Figure]:
+    """Drain 20,000 at 20 endpoints with little behind them, then with 5,000,000 finished deliveries."""
+    before = await throughput.drain(ground, database, 20)
+    owner = await asyncpg.connect(ground.urls.owner)
+    try:
+        for start in range(0, HISTORY, SLICE):
+            await owner.execute(FINISHED, start, start + SLICE - 1)
+        await owner.execute("vacuum analyze delivery")
+    finally:
+        await owner.close()
+    after = await throughput.drain(ground, database, 20)
+    return [
+        Figure("history", "drained with little behind", before[0].value, "/s"),
+        Figure("history", "drained with 5,000,000 finished behind", after[0].value, "/s", throughput.DRAIN_PER_S),
+        Figure("history", "CPU of PostgreSQL with little behind", before[2].value, "µs/delivery"),
+        Figure("history", "CPU of PostgreSQL with 5,000,000 behind", after[2].value, "µs/delivery"),
+    ]

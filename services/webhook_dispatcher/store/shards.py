@@ -1,0 +1,69 @@
+"""Who sends what: workers with a lease, and the shards that each of them has."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from libs.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How things stand: my shards; those nobody living has, with who had them; how many others live; in how many
+    seconds the first of their leases ends."""
+
+    mine: frozenset[int]
+    free: Sequence[tuple[int, UUID | None]]
+    others: int
+    next_end_s: float | None
+
+
+async def renew(tx: Transaction, worker: UUID, lease_s: float) -> Standing:
+    """Renew the lease of a worker, new or not, and say how things stand."""
+    row = await tx.find(
+        """
+        with me as (
+            insert into worker (id, until) values ($1, now() + make_interval(secs => $2))
+                on conflict (id) do update set until = excluded.until),
+        other as (
+            select id, until from worker where id <> $1 and until > now())
+        select coalesce(array_agg(s.number) filter (where s.worker = $1), '{}') as mine,
+               coalesce(array_agg(s.number) filter (where s.worker is null or (s.worker <> $1 and o.id is null)), '{}')
+                   as free,
+               coalesce(array_agg(s.worker) filter (where s.worker is null or (s.worker <> $1 and o.id is null)), '{}')
+                   as had,
+               (select count(*) from other)::int as others,
+               (select extract(epoch from min(until) - now())::float8 from other) as next_end_s
+          from shard s left join other o on o.id = s.worker
+        """,
+        worker, lease_s,
+    )  # fmt: skip
+    assert row is not None
+    free = list(zip(row["free"], row["had"], strict=True))
+    return Standing(frozenset(row["mine"]), free, row["others"], row["next_end_s"])
+
+
+async def take(tx: Transaction, worker: UUID, shards: Sequence[tuple[int, UUID | None]]) -> set[int]:
+    """Take shards from those who had them; return the ones that nobody else took first."""
+    rows = await tx.fetch(
+        """update shard s set worker = $1 from unnest($2::int[], $3::uuid[]) as f (number, had)
+            where s.number = f.number and s.worker is not distinct from f.had returning s.number""",
+        worker, [shard for shard, _ in shards], [had for _, had in shards],
+    )  # fmt: skip
+    return {row[0] for row in rows}
+
+
+async def release(tx: Transaction, worker: UUID, shards: Sequence[int]) -> None:
+    """Let go of shards."""
+    await tx.execute("update shard set worker = null where worker = $1 and number = any($2::int[])", worker, shards)
+
+
+async def forget(tx: Transaction, workers: Sequence[UUID]) -> None:
+    """Forget workers whose leases have ended; one that comes back begins anew."""
+    await tx.execute("delete from worker where id = any($1::uuid[]) and until <= now()", workers)
+
+
+async def leave(tx: Transaction, worker: UUID) -> None:
+    """Let go of everything a worker has."""
+    await tx.execute("update shard set worker = null where worker = $1", worker)
+    await tx.execute("delete from worker where id = $1", worker)
