@@ -75,7 +75,9 @@ async def restore(activity_id: str, caller: Writer) -> Response:
         if decision.outcome == "applied":
             me = _me(caller, references.known)
             await recording.record(tx, [Entry(decision, me, request_id=caller.request_id)])
-        return await _answer(tx, caller, held.activity.activity_id, references.known)
+        assert decision.held is not None
+        shown = await _shown(tx, caller, decision.held, references.known)
+        return versioned(shown, decision.held.activity.version, wrote=held.activity.activity_id)
 
     return await caller.write(write)
 
