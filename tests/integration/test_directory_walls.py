@@ -26,7 +26,7 @@ async def test_statements_find_nothing_of_another_business(make_database: Callab
         place = Place(other, "contact")
         assert await records.find_record(tx, place, record.id) is None
         assert await records.lock_record(tx, place, record.id) is None
-        assert await records.list_records(tx, place, None, NEWEST, 10) == []
+        assert await records.list_records(tx, place, (None, False), NEWEST, 10) == []
         assert await businesses.find_object(tx, other, "contact") is None
         assert await members.find_member(tx, other, one.user_id) is None
         assert await members.find_member_by_email(tx, other, f"ada@{one.business_id}.example") is None
