@@ -63,7 +63,7 @@ def merge(whole: Document, part: Document, package: str) -> None:
         if schemas.get(name, schema) != schema:
             longer = "".join(word.title() for word in package.split("_")) + name
             part = orjson.loads(orjson.dumps(part).replace(_ref(name), _ref(longer)))
-            part["components"]["schemas"][longer] = part["components"]["schemas"].pop(name)
+            part["components"]["schemas"][longer] = part["components"]["schemas"].pop(name) | {"title": longer}
     whole["paths"] |= part["paths"]
     for kind in ("schemas", "responses"):
         whole["components"][kind] |= part["components"][kind]

@@ -65,4 +65,7 @@ def test_two_services_may_have_a_schema_of_the_same_name() -> None:
     merge(whole, part("/b", "array"), "second_one")
     body = whole["paths"]["/b"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body == {"$ref": "#/components/schemas/SecondOneBody"}
-    assert whole["components"]["schemas"] == {"Body": {"type": "object"}, "SecondOneBody": {"type": "array"}}
+    assert whole["components"]["schemas"] == {
+        "Body": {"type": "object"},
+        "SecondOneBody": {"type": "array", "title": "SecondOneBody"},
+    }

@@ -28,7 +28,9 @@ CHUNK_LINES = 1_000
 SLICE_LINES = 50
 """Lines read before others get their turn: about 2 ms, so that single reports stay quick beside bulks."""
 
-EVENT = {"type": "object", "required": list(envelopes.REQUIRED), "additionalProperties": True}
+EVENT = {
+    "title": "CloudEvent", "type": "object", "required": list(envelopes.REQUIRED), "additionalProperties": True,
+}  # fmt: skip
 """What a CloudEvent is to OpenAPI."""
 
 Writer = Annotated[Principal, Depends(may("ingest.write"))]

@@ -62,7 +62,7 @@ async def get_logged_history(activity_id: str, caller: Reader) -> Response:
 
 
 @router.post("/logged/{activity_id}/restore")
-async def restore(activity_id: str, caller: Writer) -> Response:
+async def restore_logged(activity_id: str, caller: Writer) -> Response:
     """Take the deletion of a logged activity back."""
 
     async def write(tx: Transaction) -> Response:
