@@ -1,7 +1,13 @@
 """The knobs of lifecycle."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from libs.service.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """Lifecycle has none of its own yet."""
+    """Members of lifecycle's group in each process: with more than one, one decides while another waits."""
+
+    lifecycle_consumers: Annotated[int, Field(ge=1, le=8)] = 1
