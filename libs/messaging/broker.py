@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+from zlib import crc32
 
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import KafkaConnectionError
@@ -54,11 +55,16 @@ class BrokerSettings:
     stuck_s: float = 30.0  # a batch or a look into the outbox that takes longer is somebody's business
     outbox_backlog_max_bytes: int = 1024 * 1024 * 1024
 
-    def instance_of(self, group: str) -> str | None:
-        """Name a member of a group for good, if this process has a name."""
+    def instance_of(self, group: str, topics: Iterable[str]) -> str | None:
+        """Name a member of a group for good, if this process has a name.
+
+        With other topics it is another member: one that comes back under its old name keeps its old partitions, and
+        would hear nothing of a topic that its release has added.
+        """
         if self.instance is None:
             return None
-        return f"{group}-{self.instance}" + (f".{self.member}" if self.member > 1 else "")
+        heard = crc32(" ".join(sorted(topics)).encode())
+        return f"{group}-{self.instance}" + (f".{self.member}" if self.member > 1 else "") + f"-{heard:08x}"
 
 
 class Raw:

@@ -110,7 +110,7 @@ async def connect(
         max_records=settings.records_max,
         batch_timeout_ms=10,
         group_id=group,
-        group_instance_id=settings.instance_of(group),
+        group_instance_id=settings.instance_of(group, topics),
         ack_policy=AckPolicy.NACK_ON_ERROR,
         auto_offset_reset="earliest",
         parser=parse,

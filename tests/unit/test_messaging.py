@@ -190,3 +190,11 @@ def test_same_line_of_a_driver_passes_once_in_a_while() -> None:
     line = logging.LogRecord("aiokafka", logging.ERROR, "client.py", 10, "away", (), None)
     other = logging.LogRecord("aiokafka", logging.ERROR, "client.py", 11, "away", (), None)
     assert [sparing.filter(each) for each in (line, line, other)] == [True, False, True]
+
+
+def test_member_that_hears_other_topics_is_another_one_so_that_the_new_topic_is_given_to_it() -> None:
+    settings = BrokerSettings("127.0.0.1:1", instance="one")
+    before = settings.instance_of("reporting", ["activity.created", "activity.changed"])
+    assert before == settings.instance_of("reporting", ["activity.changed", "activity.created"])
+    assert before != settings.instance_of("reporting", ["activity.changed", "activity.created", "interaction.closed"])
+    assert BrokerSettings("127.0.0.1:1").instance_of("reporting", ["activity.created"]) is None
