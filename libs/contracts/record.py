@@ -28,18 +28,9 @@ class RecordRequested(Event):
     requested_at: Instant
 
 
-class RecordRefused(Event):
+class RecordRefused(RecordRequested):
     """`record.refused`: what an activity asked for was not done, with all reasons; the record is as it was."""
 
-    request_id: UUID
-    business_id: UUID
-    object: str
-    record_id: UUID
-    fields: dict[str, Any] = Field(default_factory=dict)
-    by: Person | None = None
-    activity_id: UUID
-    version: int
-    requested_at: Instant
     refused_at: Instant
     reasons: list[Reason] = Field(default_factory=list)
 

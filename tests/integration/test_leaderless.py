@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -19,8 +18,8 @@ from libs.embedded.kafka import KafkaServer
 from libs.embedded.kafka_files import Program
 from libs.messaging.broker import BrokerSettings
 from libs.messaging.outbox import Outgoing, append
-from libs.messaging.relay import Relay
 from tests.support.kafka import eventually
+from tests.support.relays import relaying
 from tests.support.system import thrown_away
 
 MakeDatabase = Callable[[str], Awaitable[Database]]
@@ -80,18 +79,6 @@ def topic() -> Iterator[Topic]:
     BY_TYPE[TOPIC] = Topic(TOPIC, ActivityEvent, (TOPIC,), 1)
     yield BY_TYPE[TOPIC]
     del BY_TYPE[TOPIC]
-
-
-@asynccontextmanager
-async def relaying(database: Database, broker: BrokerSettings) -> AsyncIterator[Relay]:
-    relay = Relay(database, broker)
-    task = asyncio.create_task(relay.run())
-    try:
-        yield relay
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def subject_on(partition: int) -> UUID:

@@ -5,7 +5,6 @@ import random
 import signal
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -20,12 +19,13 @@ from libs.contracts.ids import event_id_of, key_of, partition_of, uuid7
 from libs.contracts.topics import BY_TYPE, Topic
 from libs.database import Database
 from libs.errors import TooLarge, Unavailable
-from libs.messaging.broker import VALUE_MAX_BYTES, BrokerSettings
+from libs.messaging.broker import VALUE_MAX_BYTES
 from libs.messaging.outbox import Outgoing, append, unpublished
-from libs.messaging.relay import LOCK_KEY, Relay
+from libs.messaging.relay import LOCK_KEY
 from libs.messaging.windows import CHUNK_ROWS, Windows
 from tests.support.kafka import PARTITIONS, Place, admin, eventually, fresh_topic, read_until
 from tests.support.relaying import relay_process
+from tests.support.relays import relaying
 
 MakeDatabase = Callable[[str], Awaitable[Database]]
 SERVICE = "probe"
@@ -52,18 +52,6 @@ async def place() -> AsyncIterator[Place]:
 def disarmed() -> Iterator[None]:
     yield
     failpoints.arm("")
-
-
-@asynccontextmanager
-async def relaying(database: Database, broker: BrokerSettings) -> AsyncIterator[Relay]:
-    relay = Relay(database, broker)
-    task = asyncio.create_task(relay.run())
-    try:
-        yield relay
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def outgoing(place: Place, subject_id: UUID, version: int, value: bytes = b"{}") -> Outgoing:
