@@ -1,6 +1,7 @@
 """Wiring of the webhook dispatcher: what it serves, hears and does by itself."""
 
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -72,7 +73,8 @@ def create(settings: Settings) -> Service:
     service.always(deliver_due)
     service.always(replay_chosen)
     service.share(replayer)
-    service.share(Trials(sealer, rules, (settings.webhook_timeout_s, settings.webhook_connect_timeout_s)))
+    make_sender = partial(SENDERS[settings.webhook_sender], rules)
+    service.share(Trials(sealer, make_sender, (settings.webhook_timeout_s, settings.webhook_connect_timeout_s)))
     service.every(WATCH_S, health.watch_failing(now))
     service.every(WATCH_S, health.end_silent_listeners)
     service.every(ANNOUNCE_S, health.announce_changes(now))

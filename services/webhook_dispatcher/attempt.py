@@ -14,6 +14,7 @@ from services.webhook_dispatcher.domain import schedule
 from services.webhook_dispatcher.lane import Lane
 from services.webhook_dispatcher.sealing import Sealer, Unsealable
 from services.webhook_dispatcher.sender import Result, Sender
+from services.webhook_dispatcher.signing import Key
 from services.webhook_dispatcher.store.outcomes import Finished, Held
 from services.webhook_dispatcher.store.queue import Claimed
 from services.webhook_dispatcher.store.targets import Target
@@ -29,7 +30,7 @@ class Attempts:
         self._clock = clock
         self._schedule_s = schedule_s
         self._dice = SystemRandom().random
-        self._keys: dict[tuple[bytes, bytes], bytes] = {}
+        self._keys: dict[tuple[bytes, bytes], Key] = {}
 
     async def make(self, lane: Lane, claim: Claimed, sender: Sender) -> tuple[Finished, Held | None]:
         """Attempt a delivery; say what came of it, and whether its endpoint is to be left alone from now on."""
@@ -77,12 +78,12 @@ class Attempts:
             )
         return result
 
-    def _key(self, sealed: bytes, target: Target) -> bytes:
+    def _key(self, sealed: bytes, target: Target) -> Key:
         """Open a secret; what was opened is kept in memory. Raises Unsealable."""
         place = sealed, target.endpoint_id.bytes
         key = self._keys.get(place)
         if key is None:
-            key = self._sealer.open(sealed, target.business_id, target.endpoint_id)
+            key = self._sealer.key(sealed, target.business_id, target.endpoint_id)
             if len(self._keys) >= KEYS_MAX:
                 self._keys.clear()
             self._keys[place] = key

@@ -1,7 +1,7 @@
 """One signed sample to an endpoint, now: the same signing, address guard and sender as every delivery."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,12 +12,14 @@ import orjson
 from libs.contracts.ids import uuid7
 from libs.errors import TooMany
 from services.webhook_dispatcher import signing
-from services.webhook_dispatcher.domain.addresses import AddressRules
 from services.webhook_dispatcher.domain.samples import sample_body
 from services.webhook_dispatcher.sealing import Sealer
-from services.webhook_dispatcher.sender import AiohttpSender, Result
+from services.webhook_dispatcher.sender import Result, Sender
+from services.webhook_dispatcher.signing import Key
 
 AT_ONCE_MAX = 4
+MakeSender = Callable[[float, float], Sender]
+"""Of the seconds for an exchange, and those for its connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Target:
 
     business_id: UUID
     url: str
-    keys: Sequence[bytes]
+    keys: Sequence[Key]
     headers: dict[str, str]
     timeout_s: float
     thin: bool
@@ -35,14 +37,14 @@ class Target:
 class Trials:
     """Sends samples, a few at once in this process."""
 
-    def __init__(self, sealer: Sealer, rules: AddressRules, timeouts_s: tuple[float, float]) -> None:
-        self._sealer, self._rules = sealer, rules
+    def __init__(self, sealer: Sealer, make_sender: MakeSender, timeouts_s: tuple[float, float]) -> None:
+        self._sealer, self._make_sender = sealer, make_sender
         self._timeout_s, self._connect_timeout_s = timeouts_s
         self._running = 0
 
     def target_of(self, business_id: UUID, endpoint: Mapping[str, Any], secrets: Sequence[bytes]) -> Target:
         """Make the target that an endpoint and its sealed secrets say."""
-        keys = [self._sealer.open(sealed, business_id, endpoint["id"]) for sealed in secrets]
+        keys = [self._sealer.key(sealed, business_id, endpoint["id"]) for sealed in secrets]
         timeout_s = endpoint["timeout_s"] or self._timeout_s
         headers = orjson.loads(endpoint["headers"])
         return Target(business_id, endpoint["url"], keys, headers, timeout_s, endpoint["body_form"] == "thin")
@@ -53,7 +55,7 @@ class Trials:
             raise TooMany(f"{AT_ONCE_MAX} tests are running already; try again in a moment", 2)
         body = sample_body(event_type, target.business_id, now, thin=target.thin)
         signed = signing.headers_of(str(uuid7()), int(now.timestamp()), body, target.keys)
-        sender = AiohttpSender(self._rules, target.timeout_s, min(self._connect_timeout_s, target.timeout_s))
+        sender = self._make_sender(target.timeout_s, min(self._connect_timeout_s, target.timeout_s))
         self._running += 1
         try:
             result = await sender.send(target.url, target.headers | signed, body)

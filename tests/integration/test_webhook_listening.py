@@ -136,10 +136,15 @@ async def test_commands_listen_test_and_tail(database: Database) -> None:
         assert [line.split()[2:4] for line in out.decode().splitlines()] == [["activity.logged", "delivered"]] * 2
 
 
-def _snippet(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+def _snippet(language: str, heading: str = "by the secret") -> str:
+    """Find the page's code in a language, under the heading of what a signature is checked by."""
+    section = PAGE[PAGE.index(f"{heading}\n") :]
+    found = re.search(rf"```{language}\n(.*?)```", section, re.DOTALL)
     assert found, language
     return found[1]
+
+
+BY_KEY = "## Checking it by the public key"
 
 
 def _cases() -> list[tuple[dict[str, Any], bool]]:
@@ -160,23 +165,42 @@ def _cases() -> list[tuple[dict[str, Any], bool]]:
     ]
 
 
+def _key_cases() -> list[tuple[dict[str, Any], bool]]:
+    """Requests that are signed with private keys, the public key of a receiver, and whether they are ours."""
+    seeds, body = [signing.generate_key() for _ in range(3)], '{"said":"مرحبا"}'.encode()
+    keys = [signing.key_of(signing.generate_secret()), *(signing.private_key_of(seed) for seed in seeds[:2])]
+    public = [signing.public_key_of(signing.public_bytes_of(seed)) for seed in seeds]
+    good = {"secret": public[0], "headers": signing.headers_of("msg", 1, body, keys), "body": body.decode()}
+    return [
+        (good, True),
+        (good | {"secret": public[1]}, True),
+        (good | {"secret": public[2]}, False),
+        (good | {"body": body.decode() + " "}, False),
+        (good | {"headers": good["headers"] | {"webhook-timestamp": "2"}}, False),  # type: ignore[operator]
+        (good | {"headers": good["headers"] | {"webhook-signature": "v1a,AAAA v1,AAAA"}}, False),  # type: ignore[operator]
+    ]
+
+
 def test_python_of_the_page_tells_ours_from_others() -> None:
     names: dict[str, Any] = {}
     exec(_snippet("python"), names)  # the page's own code
-    for case, ours in _cases():
-        assert names["is_ours"](case["secret"], case["headers"], case["body"].encode()) is ours
+    exec(_snippet("python", BY_KEY), names)
+    for name, cases in (("is_ours", _cases()), ("is_signed", _key_cases())):
+        for case, ours in cases:
+            assert names[name](case["secret"], case["headers"], case["body"].encode()) is ours
 
 
 if which("node"):
 
-    def test_javascript_of_the_page_tells_ours_from_others() -> None:
-        cases = _cases()
+    @pytest.mark.parametrize(("heading", "name"), [("by the secret", "isOurs"), (BY_KEY, "isSigned")])
+    def test_javascript_of_the_page_tells_ours_from_others(heading: str, name: str) -> None:
+        cases = _cases() if name == "isOurs" else _key_cases()
         program = (
-            _snippet("javascript")
+            _snippet("javascript", heading)
             + """
             const cases = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
-            console.log(JSON.stringify(cases.map((c) => isOurs(c.secret, c.headers, Buffer.from(c.body)))));
-            """
+            console.log(JSON.stringify(cases.map((c) => NAME(c.secret, c.headers, Buffer.from(c.body)))));
+            """.replace("NAME", name)
         )
         given = json.dumps([case for case, _ in cases])
         done = subprocess.run(
@@ -185,6 +209,8 @@ if which("node"):
         assert json.loads(done.stdout) == [ours for _, ours in cases]
 
 
-def test_page_has_a_snippet_in_each_of_six_languages() -> None:
-    for language in ("python", "javascript", "go", "java", "ruby", "php"):
-        assert "webhook-signature" in _snippet(language)
+@pytest.mark.parametrize("heading", ["by the secret", BY_KEY])
+def test_page_has_a_snippet_in_each_of_six_languages(heading: str) -> None:
+    found = [_snippet(language, heading) for language in ("python", "javascript", "go", "java", "ruby", "php")]
+    assert len(set(found)) == 6
+    assert all("webhook-signature" in one for one in found)

@@ -125,6 +125,13 @@ def test_signature_is_verified_by_the_independent_package_under_each_live_secret
         standardwebhooks.Webhook(new).verify(body + b" ", headers)
 
 
+def test_private_key_signs_as_the_reference_library_does() -> None:
+    """The vector is that of the reference library in Go."""
+    key = signing.private_key_of(signing.key_of("VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk="))
+    wanted = "v1a,tQ9V2XOqn7jL/DQenEFpqIugdBVtiMmER5mhSkXBNwM0mkATuDe6KYYUuxqtaiHeYGb7KaaBRdM5WqyeFiL8Ag=="
+    assert signing.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}', [key]) == wanted
+
+
 def test_secret_opens_only_for_its_own_endpoint_under_its_own_master_key() -> None:
     sealer, business_id, endpoint_id = Sealer("a master key of tests"), uuid7(), uuid7()
     sealed = sealer.seal(b"very secret", business_id, endpoint_id)

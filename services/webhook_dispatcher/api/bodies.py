@@ -7,8 +7,10 @@ from pydantic import AfterValidator, Field
 
 from libs.errors import Problem, Rejected
 from libs.service.body import Body, Line, Text
+from services.webhook_dispatcher import signing
 from services.webhook_dispatcher.domain import expressions
 from services.webhook_dispatcher.domain.subscriptions import TYPES, EventType
+from services.webhook_dispatcher.signing import Scheme
 
 SOURCES_MAX, OBJECTS_MAX = 100, 100
 RATE_MIN_PER_S, RATE_MAX_PER_S = 0.01, 10_000.0
@@ -66,12 +68,16 @@ class Manner(Body):
 
 
 class NewEndpoint(Manner):
-    """Body of POST /api/webhooks/endpoints."""
+    """Body of POST /api/webhooks/endpoints.
+
+    `signature`: `v1` by a secret that both sides have, `v1a` by a private key of which the receiver has the public one.
+    """
 
     url: Annotated[str, Line(2_048)]
     event_types: EventTypes
     description: Annotated[str, Text(500)] = ""
     filter: Filter = Field(default_factory=Filter)
+    signature: Scheme = "v1"
 
 
 class EndpointChange(Manner):
@@ -85,14 +91,20 @@ class EndpointChange(Manner):
 
 
 class Rotation(Body):
-    """Body of POST …/secret/rotate: how long the old secrets stay valid, 24 h unless said, at most 7 days."""
+    """Body of POST …/secret/rotate: how long the old secrets or keys stay valid, 24 h unless said, at most 7 days.
+
+    `signature`: how the new one signs; null: as the newest does.
+    """
 
     old_valid_s: Annotated[int, Field(ge=0, le=7 * 86_400)] = 86_400
+    signature: Scheme | None = None
 
 
 def show_endpoint(row: dict[str, Any]) -> dict[str, Any]:
-    """Show an endpoint; its secret is never part of it."""
+    """Show an endpoint; its secret or private key is never part of it."""
     shown = {name: row[name] for name in SHOWN}
+    shown["signature"] = row["signature"] or "v1"
+    shown["public_keys"] = [signing.public_key_of(each) for each in row["public_keys"]]
     shown["body"], shown["headers"] = row["body_form"], orjson.loads(row["headers"])
     shown["paused"] = row["status"] == "paused"
     shown["filter"] = {name: row[name] for name in Filter.model_fields}

@@ -24,6 +24,7 @@ from services.webhook_dispatcher.domain.urls import read_url, refused
 from services.webhook_dispatcher.resolver import BlockedAddress
 from services.webhook_dispatcher.sealing import Sealer
 from services.webhook_dispatcher.settings import Settings
+from services.webhook_dispatcher.signing import Scheme
 from services.webhook_dispatcher.store import endpoints, missed, subscribers
 from services.webhook_dispatcher.store.endpoints import EndpointState
 
@@ -46,7 +47,7 @@ def settings_of(request: Request) -> Settings:
 
 @router.post("", status_code=201)
 async def make_endpoint(request: Request, principal: Writer, database: DatabaseDep, body: NewEndpoint) -> Response:
-    """Make an endpoint; its secret is in this answer and in no other."""
+    """Make an endpoint; its secret is in this answer and in no other (`signature` v1a: it has a public key instead)."""
     settings = settings_of(request)
     await check_url(body.url, settings)
     state = _with(NOTHING, body, settings, set(NewEndpoint.model_fields))
@@ -57,7 +58,7 @@ async def make_endpoint(request: Request, principal: Writer, database: DatabaseD
         if await endpoints.count_endpoints(tx, principal.business_id) >= settings.webhook_endpoints_max:
             message = f"a business has at most {settings.webhook_endpoints_max} endpoints; delete one first"
             raise Conflict(message, "too_many_endpoints")
-        made.append(await insert_with_secret(tx, principal, settings, state))
+        made.append(await insert_with_secret(tx, principal, settings, state, ("own", body.signature)))
         shown = {name: value for name, value in made[0].items() if name != "secret"}
         return versioned(shown, 1, 201, shown["id"])  # what is kept for a repeated request is without the secret
 
@@ -67,16 +68,28 @@ async def make_endpoint(request: Request, principal: Writer, database: DatabaseD
 
 
 async def insert_with_secret(
-    tx: Transaction, principal: Principal, settings: Settings, state: EndpointState, kind: str = "own"
+    tx: Transaction, principal: Principal, settings: Settings, state: EndpointState, kind: tuple[str, Scheme]
 ) -> dict[str, Any]:
-    """Insert an endpoint with a secret of its own; return it as it is shown, with the secret."""
-    id_, secret = uuid7(), signing.generate_secret()
-    row = await endpoints.insert_endpoint(tx, principal.business_id, id_, state, (kind, None))
-    sealer = Sealer(settings.webhook_master_key.get_secret_value())
-    sealed = sealer.seal(signing.key_of(secret), principal.business_id, id_)
-    await endpoints.insert_secret(tx, principal.business_id, id_, (uuid7(), sealed))
+    """Insert an endpoint of a kind with a key of its own; return it as it is shown, with its secret if it has one."""
+    id_ = uuid7()
+    await endpoints.insert_endpoint(tx, principal.business_id, id_, state, (kind[0], None))
+    secret = await add_key(tx, principal, settings, id_, kind[1])
     await endpoints.insert_revision(tx, principal.business_id, (id_, 1), principal.key_id, state.document())
-    return {**show_endpoint(row), "secret": secret}
+    row = await endpoints.find_endpoint(tx, principal.business_id, id_)
+    assert row is not None
+    return show_endpoint(row) | {name: value for name, value in secret.items() if name == "secret"}
+
+
+async def add_key(
+    tx: Transaction, principal: Principal, settings: Settings, endpoint_id: UUID, scheme: Scheme
+) -> dict[str, str]:
+    """Let an endpoint be signed with a new key; return `secret`, or with v1a `public_key`."""
+    key = signing.generate_key()
+    sealer = Sealer(settings.webhook_master_key.get_secret_value())
+    sealed = sealer.seal(key, principal.business_id, endpoint_id, scheme)
+    public = None if scheme == "v1" else signing.public_bytes_of(key)
+    await endpoints.insert_secret(tx, principal.business_id, endpoint_id, (uuid7(), sealed), public)
+    return {"secret": signing.secret_of(key)} if public is None else {"public_key": signing.public_key_of(public)}
 
 
 @router.get("")

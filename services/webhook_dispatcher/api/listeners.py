@@ -54,7 +54,7 @@ async def make_listener(request: Request, principal: Writer, database: DatabaseD
         await endpoints.lock_number(tx, principal.business_id)
         if await listeners.count_listeners(tx, principal.business_id) >= LISTENERS_MAX:
             raise Conflict(f"a business has at most {LISTENERS_MAX} listeners; end one first", "too_many_listeners")
-        shown = await insert_with_secret(tx, principal, settings_of(request), state, "listener")
+        shown = await insert_with_secret(tx, principal, settings_of(request), state, ("listener", "v1"))
     return versioned(shown, 1, 201, shown["id"])
 
 
@@ -75,7 +75,7 @@ async def poll(
             break
         await asyncio.sleep(min(LOOK_S, max(0.0, until - loop.time())))
     sealer = Sealer(settings_of(request).webhook_master_key.get_secret_value())
-    keys = [sealer.open(sealed, principal.business_id, id) for sealed in secrets]
+    keys = [sealer.key(sealed, principal.business_id, id) for sealed in secrets]
     at = int(now().timestamp())
     results = [
         {

@@ -1,4 +1,4 @@
-"""Secrets of endpoints: rotated, shown once."""
+"""Secrets and keys of endpoints: rotated; a secret is shown once, a public key whenever it is asked for."""
 
 from typing import Annotated
 from uuid import UUID
@@ -6,38 +6,39 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request, Response
 
 from libs.access import Principal, may
-from libs.contracts.ids import uuid7
+from libs.errors import Conflict
 from libs.service.answers import json_answer
 from libs.service.http import DatabaseDep
 from libs.service.idempotency import once
-from services.webhook_dispatcher import signing
 from services.webhook_dispatcher.api.bodies import Rotation
-from services.webhook_dispatcher.api.endpoints import locked_endpoint, settings_of
-from services.webhook_dispatcher.sealing import Sealer
+from services.webhook_dispatcher.api.endpoints import add_key, locked_endpoint, settings_of
 from services.webhook_dispatcher.store import endpoints
 
 router = APIRouter(prefix="/api/webhooks/endpoints")
 Writer = Annotated[Principal, Depends(may("webhooks.write"))]
+KEYS_LIVE_MAX = 10
+"""Of an endpoint at once: each delivery carries a signature of every one."""
 
 
 @router.post("/{id}/secret/rotate")
 async def rotate_secret(
     id: UUID, request: Request, principal: Writer, database: DatabaseDep, body: Rotation | None = None  # noqa: A002
 ) -> Response:  # fmt: skip
-    """Make a new secret, effective at once; the old ones are signed with as well until they end."""
-    valid_s = (body or Rotation()).old_valid_s
-    secret = signing.generate_secret()
-    made: list[str] = []
+    """Make a new secret or key, effective at once; the old ones are signed with as well until they end."""
+    wanted = body or Rotation()
+    shown = {"id": id, "old_valid_s": wanted.old_valid_s}
+    made: list[dict[str, str]] = []
 
     async def write() -> Response:
-        await locked_endpoint(tx, principal, id, request)
-        sealer = Sealer(settings_of(request).webhook_master_key.get_secret_value())
-        await endpoints.expire_secrets(tx, principal.business_id, id, valid_s)
-        sealed = sealer.seal(signing.key_of(secret), principal.business_id, id)
-        await endpoints.insert_secret(tx, principal.business_id, id, (uuid7(), sealed))
-        made.append(secret)
-        return json_answer({"id": id, "old_valid_s": valid_s})
+        row = await locked_endpoint(tx, principal, id, request)
+        await endpoints.expire_secrets(tx, principal.business_id, id, wanted.old_valid_s)
+        if len(await endpoints.list_live_secrets(tx, principal.business_id, id)) >= KEYS_LIVE_MAX:
+            message = f"an endpoint is signed with at most {KEYS_LIVE_MAX} secrets at once; say a shorter old_valid_s"
+            raise Conflict(message, "too_many_secrets")
+        scheme = wanted.signature or row["signature"] or "v1"
+        made.append(await add_key(tx, principal, settings_of(request), id, scheme))
+        return json_answer(shown)
 
     async with database.transaction(principal) as tx:
         answer = await once(tx, principal, request, write)
-    return json_answer({"id": id, "old_valid_s": valid_s, "secret": secret}) if made else answer
+    return json_answer(shown | made[0]) if made else answer

@@ -12,7 +12,15 @@ from libs.database import Transaction
 Row = dict[str, Any]
 COLUMNS = """business_id, id, version, kind, activity_object_id, url, description, event_types, sources,
              activity_objects, record_objects, expression, body_form, headers, rate_limit_per_s, timeout_s, ordered,
-             skip_after_s, schedule_s, status, disabled_reason, failing_since, created_at, updated_at"""
+             skip_after_s, schedule_s, status, disabled_reason, failing_since, created_at, updated_at,
+             array(select s.public_key from endpoint_secret s
+                    where s.business_id = endpoint.business_id and s.endpoint_id = endpoint.id
+                      and s.public_key is not null and (s.expires_at is null or s.expires_at > now())
+                    order by s.id desc) as public_keys,
+             (select case when s.public_key is null then 'v1' else 'v1a' end from endpoint_secret s
+               where s.business_id = endpoint.business_id and s.endpoint_id = endpoint.id
+               order by s.id desc limit 1) as signature"""
+"""With the public keys that are live, the newest first, and how the newest key signs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +151,13 @@ async def lock_number(tx: Transaction, business_id: UUID) -> None:
     await tx.execute("select pg_advisory_xact_lock(hashtextextended($1::text, 4713))", f"endpoints {business_id}")
 
 
-async def insert_secret(tx: Transaction, business_id: UUID, endpoint_id: UUID, secret: tuple[UUID, bytes]) -> None:
-    """Keep a sealed secret."""
+async def insert_secret(
+    tx: Transaction, business_id: UUID, endpoint_id: UUID, secret: tuple[UUID, bytes], public_key: bytes | None = None
+) -> None:
+    """Keep a sealed secret, or a sealed private key with its public one."""
     await tx.execute(
-        "insert into endpoint_secret (business_id, endpoint_id, id, sealed) values ($1, $2, $3, $4)",
-        business_id, endpoint_id, *secret,
+        "insert into endpoint_secret (business_id, endpoint_id, id, sealed, public_key) values ($1, $2, $3, $4, $5)",
+        business_id, endpoint_id, *secret, public_key,
     )  # fmt: skip
 
 
