@@ -22,12 +22,11 @@ DEMANDED: dict[str, tuple[str, ...]] = {
     "directory.write": (ADMIN_DIRECTORY,),
     "webhooks.read": (ADMIN_WEBHOOKS,),
     "webhooks.write": (ADMIN_WEBHOOKS,),
-    "reports.read": ("scheduled.view", "logged.view"),
     "ingest.write": tuple(name for name in ACTIVITY_PERMISSIONS if not name.endswith(".view")),
 }
 """What a scope takes besides where a member calls: each of these permissions for `all`.
 
-Reports of an upstream system may be about anybody's activities, deliveries show anybody's, totals count everybody's.
+Reports of an upstream system may be about anybody's activities, and deliveries show anybody's.
 """
 
 

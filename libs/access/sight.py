@@ -2,6 +2,8 @@
 
 A table of activities has these columns: `assignee_member_id`, `assignee_role_id`, `own` (the members who made, logged
 or did it), `type_id`, `logged_at`, `linked` (the records it is about); beside it `record` has `visible_role_ids`.
+For `admitted` it also has `readers` (the members who alone may see it; null: everybody) and `team_of` (a member whose
+colleagues may besides).
 """
 
 from collections.abc import Iterable
@@ -19,6 +21,7 @@ class Sight:
     """What a member sees: what is assigned to the member or its roles, else as levels, sharing and records allow.
 
     `shut`: types that are not shared with the member. `guarded`: some records of the business are not for everyone.
+    `private`: neither are some activities.
     """
 
     user_id: UUID
@@ -27,15 +30,26 @@ class Sight:
     logged: Level
     shut: tuple[UUID, ...] = ()
     guarded: bool = False
+    private: bool = False
 
     @property
     def is_whole(self) -> bool:
         """Tell whether nothing is hidden."""
+        return self.is_wide and not self.private
+
+    @property
+    def is_wide(self) -> bool:
+        """Tell whether nothing is hidden but what is private."""
         return self.scheduled == self.logged == "all" and not self.shut and not self.guarded
 
 
-async def sight_of(tx: Transaction, principal: Principal, shut: Iterable[UUID] = ()) -> Sight | None:
-    """Tell what a caller sees; None: everything (a key without a member, or nothing there is to hide)."""
+async def sight_of(
+    tx: Transaction, principal: Principal, shut: Iterable[UUID] = (), *, private: bool = False
+) -> Sight | None:
+    """Tell what a caller sees; None: everything (a key without a member, or nothing there is to hide).
+
+    `private`: some activities there are not for everybody, and the caller's lists ask `admitted` about them.
+    """
     standing, user_id = principal.standing, principal.user_id
     if standing is None or user_id is None:
         return None
@@ -43,7 +57,7 @@ async def sight_of(tx: Transaction, principal: Principal, shut: Iterable[UUID] =
         "select exists (select from record where business_id = $1 and visible_role_ids <> '{}')", principal.business_id
     )
     views = standing.level("scheduled.view"), standing.level("logged.view")
-    sight = Sight(user_id, tuple(standing.role_ids), *views, tuple(shut), guarded)
+    sight = Sight(user_id, tuple(standing.role_ids), *views, tuple(shut), guarded, private)
     return None if sight.is_whole else sight
 
 
@@ -56,6 +70,15 @@ def seen(alias: str, first: int) -> str:
                 when 'all' then true when 'my' then {alias}.own @> array[{user}::uuid] else false end
             and {alias}.type_id <> all({shut}::uuid[])
             and (not {guarded}::bool or {readable(f"{alias}.business_id", f"{alias}.linked", roles)})))"""
+
+
+def admitted(alias: str, first: int) -> str:
+    """Write the condition that a row is for everybody or for the caller; its arguments are those of `seen`."""
+    user, roles = f"${first}", f"${first + 1}"
+    return f"""(
+        {user}::uuid is null or {alias}.readers is null or {user} = any({alias}.readers) or exists (
+            select from member as maker where maker.business_id = {alias}.business_id and maker.id = {alias}.team_of
+                and maker.role_ids && {roles}::uuid[]))"""
 
 
 def readable(business: str, record_ids: str, roles: str) -> str:

@@ -154,13 +154,42 @@ def own_of(activity: Activity) -> list[UUID]:
     return list(dict.fromkeys(each.member_id for each in people if each is not None and each.member_id is not None))
 
 
+def readers_of(activity: Activity) -> list[UUID] | None:
+    """Name the members who alone may see an activity (`privacy`), besides the team of `team_of`; None: everybody."""
+    return None if activity.privacy == "public" else taking_part(activity)
+
+
+def team_of(activity: Activity) -> UUID | None:
+    """Name the member whose colleagues, those who share a role with the member, may see it besides; None: nobody's."""
+    return creator_of(activity) if activity.privacy == "team" else None
+
+
+def creator_of(activity: Activity) -> UUID | None:
+    """Name who made it: who planned it, else who logged it; None where that is no member."""
+    person = activity.created_by or activity.logged_by
+    return person.member_id if person is not None else None
+
+
+def taking_part(activity: Activity) -> list[UUID]:
+    """Name the members who take part in an activity, in order of id: who made, logged, did, does or joins it."""
+    people = (
+        *activity.participants, activity.created_by, activity.logged_by, activity.actor, activity.assignee,
+    )  # fmt: skip
+    return sorted({each.member_id for each in people if each is not None and each.member_id is not None})
+
+
 def linked_of(activity: Activity) -> list[UUID]:
     """Name the records that an activity is about, also those that are known by their external ref alone."""
+    return records_in(activity.business_id, activity.links)
+
+
+def records_in(business_id: UUID, links: Sequence[Link]) -> list[UUID]:
+    """Name the records of links, each once."""
     found = [
-        record_id_of(activity.business_id, link.object, link.external_ref)
+        record_id_of(business_id, link.object, link.external_ref)
         if link.record_id is None and link.external_ref is not None
         else link.record_id
-        for link in activity.links
+        for link in links
     ]
     return list(dict.fromkeys(record_id for record_id in found if record_id is not None))
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from libs.contracts.activity import Direction, Link
+from libs.contracts.activity import Direction, Link, records_in
 from libs.contracts.event import Event, Instant, Shape
 
 Channel = Literal["voice", "sms", "whatsapp", "webchat", "email"]
@@ -93,6 +93,11 @@ def newest_conversations(events: Sequence[InteractionClosed]) -> dict[tuple[UUID
         if held is None or held.interaction.version < event.interaction.version:
             newest[key] = event
     return newest
+
+
+def records_of(interaction: Interaction) -> list[UUID]:
+    """Name the records that a conversation is about, also those that are known by their external ref alone."""
+    return records_in(interaction.business_id, interaction.links)
 
 
 def moment_of(interaction: Interaction) -> datetime:

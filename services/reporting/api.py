@@ -1,5 +1,6 @@
 """Routes: volume over time, and the rows behind each number."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -17,7 +18,7 @@ from libs.service.freshness import Wanted, not_yet, read_wanted
 from libs.service.http import DatabaseDep
 from services.reporting.domain.buckets import Bucket, bounds_of, buckets_of
 from services.reporting.queries import DIMENSIONS, RangeQuery, RowsQuery, VolumeQuery, zone_of
-from services.reporting.store import volume
+from services.reporting.store import sights, volume
 from services.reporting.store.volume import Selection
 
 CELLS_MAX = 20_000
@@ -34,7 +35,8 @@ async def show_volume(
     """Count activities and conversations by day, week or month and by what they are; cells without any are left out.
 
     Retracted and deleted ones are not counted; a conversation that became an activity is counted once, as that
-    activity, else at its beginning as one logged. `rows` leads to what a cell counts.
+    activity, else at its beginning as one logged. A member is told of those alone that the member may see. `rows`
+    leads to what a cell counts.
     """
     waiting = await not_yet(database, principal, wanted, volume.find_versions)
     if waiting is not None:
@@ -44,6 +46,7 @@ async def show_volume(
     chosen = _selection(query, principal, moment, buckets)
     bounds = bounds_of(buckets, zone_of(zone))
     async with database.transaction(principal) as tx:
+        chosen = replace(chosen, sight=await sights.sight_in(tx, principal))
         rows = await volume.sum_volume(tx, chosen, bounds, query.group_by, CELLS_MAX + 1)
     if len(rows) > CELLS_MAX:
         message = f"gives more than {CELLS_MAX} cells; ask for fewer columns, fewer days or a coarser granularity"
@@ -60,7 +63,8 @@ async def list_rows(
 ) -> Response:
     """List the activities and conversations behind a number, newest first by `at`, then id.
 
-    `count` is how many there are in all. An empty value, such as `direction=`, asks for those that have none.
+    `count` is how many there are in all, for a member how many of those that the member may see. An empty value, such
+    as `direction=`, asks for those that have none.
     """
     waiting = await not_yet(database, principal, wanted, volume.find_versions)
     if waiting is not None:
@@ -68,6 +72,7 @@ async def list_rows(
     chosen = _selection(query, principal, query.as_of or now(), buckets_of(query.first, query.last, "month"))
     after = _read_cursor(principal, query)
     async with database.transaction(principal) as tx:
+        chosen = replace(chosen, sight=await sights.sight_in(tx, principal))
         count = await volume.count_counted(tx, chosen)
         rows = await volume.list_counted(tx, chosen, after, query.limit + 1)
     shown = rows[: query.limit]

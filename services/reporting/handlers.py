@@ -3,19 +3,22 @@
 from collections.abc import Collection, Sequence
 
 from libs.contracts.activity import ActivityEvent
+from libs.contracts.activity_object import ActivityObject
+from libs.contracts.directory import Record
 from libs.contracts.ids import activity_id_of_interaction
 from libs.contracts.interaction import InteractionClosed, newest_conversations
 from libs.database import Transaction
 from services.reporting.domain.facts import (
     Cell,
     InteractionKey,
+    Talk,
     differences_of,
     differences_of_talks,
     joined,
     newest_facts,
     talk_of,
 )
-from services.reporting.store import conversations, facts
+from services.reporting.store import conversations, facts, sights
 
 
 async def count_activities(tx: Transaction, events: Sequence[ActivityEvent]) -> None:
@@ -42,7 +45,7 @@ async def count_conversations(tx: Transaction, events: Sequence[InteractionClose
     newest = {key: talk_of(event.interaction) for key, event in newest_conversations(events).items()}
     await conversations.lock_businesses(tx, {business_id for business_id, _ in newest})
     held = await conversations.lock_talks(tx, newest)
-    newer = {key: talk for key, talk in newest.items() if key not in held or held[key].version < talk.version}
+    newer = {key: talk for key, talk in newest.items() if key not in held or _is_older(held[key], talk)}
     if not newer:
         return
     await conversations.save_talks(tx, list(newer.values()))
@@ -51,6 +54,21 @@ async def count_conversations(tx: Transaction, events: Sequence[InteractionClose
     differences = joined(before, await _count_alone(tx, newer))
     if differences:
         await facts.add_to_rollups(tx, differences)
+
+
+async def know_types(tx: Transaction, events: Sequence[ActivityObject]) -> None:
+    """Note with whom the types of activities are shared."""
+    await sights.save_types(tx, events)
+
+
+async def know_records(tx: Transaction, events: Sequence[Record]) -> None:
+    """Note for whom records are."""
+    await sights.save_records(tx, events)
+
+
+def _is_older(held: Talk, talk: Talk) -> bool:
+    """Tell whether what is held is older, or of the same version and says nothing of who may see it."""
+    return held.version < talk.version or (held.version == talk.version and held.type_id is None)
 
 
 async def _count_alone(tx: Transaction, about: Collection[InteractionKey]) -> dict[Cell, int]:

@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from libs.contracts.activity import Activity, ActivityEvent, newest_of
+from libs.contracts.activity import Activity, ActivityEvent, linked_of, newest_of, own_of, readers_of, team_of
 from libs.contracts.agent import agent_of
-from libs.contracts.interaction import TYPES, Interaction, agent_of_conversation, moment_of
+from libs.contracts.ids import preset_id_of
+from libs.contracts.interaction import TYPES, Interaction, agent_of_conversation, moment_of, records_of
 
 QUARTER = timedelta(minutes=15)
 """Every zone's days have begun on a quarter hour of UTC since 1980 (`buckets.FIRST_DAY`)."""
@@ -20,7 +21,10 @@ InteractionKey = tuple[UUID, UUID]
 
 
 class Fact(NamedTuple):
-    """What is counted of an activity, in the order of its columns. No value is an empty string."""
+    """What is counted of an activity, in the order of its columns. No value is an empty string.
+
+    From `type_id` on: who may know that it is there (`libs.access.sight`).
+    """
 
     business_id: UUID
     activity_id: UUID
@@ -35,10 +39,20 @@ class Fact(NamedTuple):
     agent: str
     deleted: bool
     interaction_id: UUID | None
+    type_id: UUID | None
+    assignee_member_id: UUID | None
+    assignee_role_id: UUID | None
+    own: list[UUID]
+    linked: list[UUID]
+    readers: list[UUID] | None
+    team_of: UUID | None
 
 
 class Talk(NamedTuple):
-    """What is counted of a conversation, in the order of its columns: `counted` while no activity stands for it."""
+    """What is counted of a conversation, in the order of its columns: `counted` while no activity stands for it.
+
+    From `type_id` on: who may know that it is there.
+    """
 
     business_id: UUID
     interaction_id: UUID
@@ -51,6 +65,9 @@ class Talk(NamedTuple):
     source_kind: str
     direction: str
     agent: str
+    type_id: UUID | None
+    agent_id: UUID | None
+    linked: list[UUID]
 
 
 class Cell(NamedTuple):
@@ -87,6 +104,13 @@ def fact_of(activity: Activity) -> Fact:
         agent_of(activity) or "",
         activity.deleted_at is not None,
         activity.interaction_id,
+        activity.type_id,
+        activity.assignee.member_id if activity.assignee is not None else None,
+        activity.assignee.role_id if activity.assignee is not None else None,
+        own_of(activity),
+        linked_of(activity),
+        readers_of(activity),
+        team_of(activity),
     )
 
 
@@ -104,6 +128,9 @@ def talk_of(interaction: Interaction) -> Talk:
         "interaction",
         interaction.direction,
         agent_of_conversation(interaction) or "",
+        preset_id_of(interaction.business_id, "activity_object", TYPES[interaction.channel]),
+        interaction.agent_id,
+        records_of(interaction),
     )
 
 

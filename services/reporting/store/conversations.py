@@ -6,6 +6,7 @@ from uuid import UUID
 
 from libs.database import Transaction
 from services.reporting.domain.facts import ActivityKey, InteractionKey, Talk
+from services.reporting.store.facts import written
 
 _LOCK = 471_302
 """The first key of the advisory locks that this module takes; the second follows from the business."""
@@ -13,7 +14,7 @@ _LOCK = 471_302
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands in the columns of a fact that has no activity yet."""
 
-_COLUMNS = "business_id, interaction_id, version, counted, at, type, state, source, source_kind, direction, agent"
+_COLUMNS = ", ".join(Talk._fields)
 
 
 async def lock_businesses(tx: Transaction, business_ids: Iterable[UUID]) -> None:
@@ -43,14 +44,18 @@ async def save_talks(tx: Transaction, talks: Sequence[Talk]) -> None:
     await tx.execute(
         f"""
         insert into interaction_fact ({_COLUMNS})
-        select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::bool[], $5::timestamptz[], $6::text[], $7::text[],
-                             $8::text[], $9::text[], $10::text[], $11::text[])
+        select {", ".join("linked::uuid[]" if name == "linked" else name for name in Talk._fields)}
+        from unnest($1::uuid[], $2::uuid[], $3::int[], $4::bool[], $5::timestamptz[], $6::text[], $7::text[],
+                    $8::text[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::uuid[], $14::text[])
+            as new ({_COLUMNS})
         on conflict (business_id, interaction_id) do update
         set version = excluded.version, counted = excluded.counted, at = excluded.at, type = excluded.type,
             state = excluded.state, source = excluded.source, source_kind = excluded.source_kind,
-            direction = excluded.direction, agent = excluded.agent
+            direction = excluded.direction, agent = excluded.agent, type_id = excluded.type_id,
+            agent_id = excluded.agent_id, linked = excluded.linked
         """,  # noqa: S608 - the names are those of our own columns
-        *zip(*talks, strict=True),
+        *zip(*(talk[:-1] for talk in talks), strict=True),
+        [written(talk.linked) for talk in talks],
     )
 
 

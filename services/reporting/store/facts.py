@@ -1,9 +1,23 @@
 """Facts and roll-ups: what is counted of each activity, and how many there are of a kind."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
 
 from libs.database import Transaction
 from services.reporting.domain.facts import ActivityKey, Cell, Fact
+
+_COLUMNS = ", ".join(Fact._fields)
+_LISTS = ("own", "linked", "readers")
+_VALUES = ", ".join(f"{name}::uuid[]" if name in _LISTS else name for name in Fact._fields)
+"""The columns of facts; what is unnested cannot hold lists, so they are written as texts."""
+_FACTS = f"""
+    select {_VALUES}
+    from unnest($1::uuid[], $2::uuid[], $3::int[], $4::bool[], $5::timestamptz[], $6::text[], $7::text[], $8::text[],
+                $9::text[], $10::text[], $11::text[], $12::bool[], $13::uuid[], $14::uuid[], $15::uuid[], $16::uuid[],
+                $17::text[], $18::text[], $19::text[], $20::uuid[]) as new ({_COLUMNS})
+    order by 1, 2
+"""  # noqa: S608 - the names are those of our own columns
 
 
 async def replace_facts(tx: Transaction, facts: Mapping[ActivityKey, Fact]) -> dict[ActivityKey, Fact | None]:
@@ -13,16 +27,12 @@ async def replace_facts(tx: Transaction, facts: Mapping[ActivityKey, Fact]) -> d
     waits for the first and sees what it wrote, so that both cannot see "not counted yet".
     """
     rows = await tx.fetch(
-        """
-        insert into fact (business_id, activity_id, version, counted, at, type, state, source, source_kind, direction,
-                          agent, deleted, interaction_id)
-        select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::bool[], $5::timestamptz[], $6::text[], $7::text[],
-                             $8::text[], $9::text[], $10::text[], $11::text[], $12::bool[], $13::uuid[])
-        order by 1, 2
+        f"""
+        insert into fact ({_COLUMNS}) {_FACTS}
         on conflict (business_id, activity_id) do nothing
         returning business_id, activity_id
         """,
-        *zip(*facts.values(), strict=True),
+        *_columns(facts.values()),
     )
     if len(rows) == len(facts):
         return dict.fromkeys(facts)
@@ -34,18 +44,18 @@ async def replace_facts(tx: Transaction, facts: Mapping[ActivityKey, Fact]) -> d
 
 
 async def _lock_older(tx: Transaction, facts: Sequence[Fact]) -> dict[ActivityKey, Fact]:
+    """Lock the facts of older versions, and those of the same version of which is not known who may see them."""
     rows = await tx.fetch(
-        """
+        f"""
         select held.* from (select * from unnest($1::uuid[], $2::uuid[], $3::int[]) as new (business_id, id, version)
                             order by 1, 2) as new
         cross join lateral (
-            select business_id, activity_id, version, counted, at, type, state, source, source_kind, direction, agent,
-                   deleted, interaction_id
-            from fact
-            where fact.business_id = new.business_id and fact.activity_id = new.id and fact.version < new.version
+            select {_COLUMNS} from fact
+            where fact.business_id = new.business_id and fact.activity_id = new.id
+                and (fact.version < new.version or fact.version = new.version and fact.type_id is null)
             for update
         ) as held
-        """,
+        """,  # noqa: S608 - the same
         [fact.business_id for fact in facts],
         [fact.activity_id for fact in facts],
         [fact.version for fact in facts],
@@ -54,20 +64,27 @@ async def _lock_older(tx: Transaction, facts: Sequence[Fact]) -> dict[ActivityKe
 
 
 async def _save(tx: Transaction, facts: Sequence[Fact]) -> None:
+    changed = ", ".join(f"{name} = excluded.{name}" for name in Fact._fields[2:] if name != "interaction_id")
     await tx.execute(
-        """
-        insert into fact (business_id, activity_id, version, counted, at, type, state, source, source_kind, direction,
-                          agent, deleted, interaction_id)
-        select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::bool[], $5::timestamptz[], $6::text[], $7::text[],
-                             $8::text[], $9::text[], $10::text[], $11::text[], $12::bool[], $13::uuid[])
+        f"""
+        insert into fact ({_COLUMNS}) {_FACTS}
         on conflict (business_id, activity_id) do update
-        set version = excluded.version, counted = excluded.counted, at = excluded.at, type = excluded.type,
-            state = excluded.state, source = excluded.source, source_kind = excluded.source_kind,
-            direction = excluded.direction, agent = excluded.agent, deleted = excluded.deleted,
-            interaction_id = coalesce(excluded.interaction_id, fact.interaction_id)
-        """,
-        *zip(*facts, strict=True),
+        set {changed}, interaction_id = coalesce(excluded.interaction_id, fact.interaction_id)
+        """,  # noqa: S608 - the same
+        *_columns(facts),
     )
+
+
+def _columns(facts: Iterable[Fact]) -> list[Sequence[Any]]:
+    columns: dict[str, Sequence[Any]] = dict(zip(Fact._fields, zip(*facts, strict=True), strict=True))
+    for name in _LISTS:
+        columns[name] = [written(found) for found in columns[name]]
+    return list(columns.values())
+
+
+def written(found: Iterable[UUID] | None) -> str | None:
+    """Write ids as an array's text."""
+    return None if found is None else f"{{{','.join(map(str, found))}}}"
 
 
 async def add_to_rollups(tx: Transaction, differences: Mapping[Cell, int]) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from libs.access.sight import Sight, admitted, arguments_of, seen
 from libs.database import Transaction
 from services.reporting.domain.facts import QUARTER, quarter_of
 
@@ -18,16 +19,34 @@ _COUNTED = """
            agent
     from interaction_fact where business_id = $1 and counted and at >= $2 and at < $3
 """
+_PARTS = """
+    select 'activity' as kind, activity_id as id, interaction_id, version, at, type, state, source, source_kind,
+           direction, agent, business_id, type_id, assignee_member_id, assignee_role_id, own, linked, readers, team_of,
+           case when state in ('completed', 'logged') then at end as logged_at
+    from fact where business_id = $1 and counted and at >= $2 and at < $3
+    union all
+    select 'interaction', interaction_id, interaction_id, version, at, type, state, source, source_kind, direction,
+           agent, business_id, type_id, null, null, array_remove(array[agent_id], null), linked, null, null, at
+    from interaction_fact where business_id = $1 and counted and at >= $2 and at < $3
+"""
+"""As `_COUNTED`, with what decides who is told of it. What lacks a type came before that was known: nobody is."""
+
 _ROLLED_UP = """
     select quarter as at, type, state, source, source_kind, direction, agent, count
     from rollup
-    where business_id = $1 and quarter >= $2 and quarter < $3 and not (state = 'due' and quarter = $5)
+    where business_id = $1 and quarter >= $2 and quarter < $3 and not (state = 'due' and quarter = $14)
     union all
     select at, type, state, source, source_kind, direction, agent, 1
     from fact
     where business_id = $1 and counted and state = 'due'
-      and at >= greatest($2, $5) and at < least($3, $6)
+      and at >= greatest($2, $14) and at < least($3, $15)
 """
+_UNTOLD = """
+    select at, type, state, source, source_kind, direction, agent, -1
+    from fact as facts
+    where business_id = $1 and counted and readers is not null and at >= $2 and at < $3 and not {admitted}
+"""
+"""What roll-ups count and a member who sees all that is for everybody is not told of."""
 _CHOSEN = """
     ($5::text is null or type = $5) and ($6::text is null or state_word(state, at, $4) = $6)
     and ($7::text is null or source = $7) and ($8::text is null or source_kind = $8)
@@ -37,13 +56,17 @@ _CHOSEN = """
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which facts: those with `since <= at < until` and these values ('' is no value), as things are at `moment`."""
+    """Which facts: those with `since <= at < until` and these values ('' is no value), as things are at `moment`.
+
+    `sight`: only those that this member is told of; None: all.
+    """
 
     business_id: UUID
     since: datetime
     until: datetime
     moment: datetime
     values: Mapping[str, str]
+    sight: Sight | None = None
 
     def value(self, name: str) -> str | None:
         """Return the value that a column must have; None: any."""
@@ -56,42 +79,67 @@ async def sum_volume(
     """Count by bucket (1 is from `bounds[0]` to `bounds[1]`, and so on) and by the columns named in `group_by`.
 
     From roll-ups; only what is due in the quarter hour of `moment` is looked at fact by fact, to tell what is overdue.
+    For members from whom more is hidden than what is private, all facts are looked at.
     Rows: bucket, type, state, source, source_kind, direction, agent (null where not grouped), count.
     """
-    present = quarter_of(chosen.moment)
+    told, arguments = _told(chosen)
     return await tx.fetch(
         f"""
-        with counted as ({_ROLLED_UP}), named as (
+        with counted as ({told}), named as (
             select at, type, state_word(state, at, $4) as state, source, source_kind, direction, agent, count
             from counted
         )
-        select width_bucket(at, $7::timestamptz[]) as bucket,
-               case when 'type' = any ($8::text[]) then type end as type,
-               case when 'state' = any ($8::text[]) then state end as state,
-               case when 'source' = any ($8::text[]) then source end as source,
-               case when 'source_kind' = any ($8::text[]) then source_kind end as source_kind,
-               case when 'direction' = any ($8::text[]) then direction end as direction,
-               case when 'agent' = any ($8::text[]) then agent end as agent,
+        select width_bucket(at, $5::timestamptz[]) as bucket,
+               case when 'type' = any ($6::text[]) then type end as type,
+               case when 'state' = any ($6::text[]) then state end as state,
+               case when 'source' = any ($6::text[]) then source end as source,
+               case when 'source_kind' = any ($6::text[]) then source_kind end as source_kind,
+               case when 'direction' = any ($6::text[]) then direction end as direction,
+               case when 'agent' = any ($6::text[]) then agent end as agent,
                sum(count)::bigint as count
         from named
-        where ($9::text is null or type = $9) and ($10::text is null or state = $10)
-          and ($11::text is null or source = $11) and ($12::text is null or source_kind = $12)
-          and ($13::text is null or direction = $13) and ($14::text is null or agent = $14)
+        where ($7::text is null or type = $7) and ($8::text is null or state = $8)
+          and ($9::text is null or source = $9) and ($10::text is null or source_kind = $10)
+          and ($11::text is null or direction = $11) and ($12::text is null or agent = $12)
         group by 1, 2, 3, 4, 5, 6, 7
+        having sum(count) > 0
         order by 1, 2, 3, 4, 5, 6, 7
-        limit $15
+        limit $13
         """,  # noqa: S608 - constants of ours
         chosen.business_id,
         chosen.since,
         chosen.until,
         chosen.moment,
-        present,
-        present + QUARTER,
         bounds,
         group_by,
         *_values(chosen),
         limit,
+        *arguments,
     )
+
+
+def _told(chosen: Selection) -> tuple[str, tuple[Any, ...]]:
+    """Write what is counted, in roll-ups or one by one, with its arguments from `$14` on."""
+    sight, present = chosen.sight, quarter_of(chosen.moment)
+    if sight is not None and not sight.is_wide:
+        return f"select *, 1 as count from ({_rows(sight, 14)}) as told", arguments_of(sight)  # noqa: S608 - constants
+    rolled_up = _ROLLED_UP, (present, present + QUARTER)
+    if sight is None:
+        return rolled_up
+    untold = _UNTOLD.format(admitted=admitted("facts", 16))
+    return f"{rolled_up[0]} union all {untold}", (*rolled_up[1], sight.user_id, list(sight.role_ids))
+
+
+def _rows(sight: Sight | None, first: int) -> str:
+    """Write what is counted one by one; the arguments of the sight are from `$first` on."""
+    if sight is None:
+        return _COUNTED
+    told = f"facts.type_id is not null and {seen('facts', first)} and {admitted('facts', first)}"
+    return f"select * from ({_PARTS}) as facts where {told}"  # noqa: S608 - constants of ours
+
+
+def _sight(chosen: Selection) -> tuple[Any, ...]:
+    return () if chosen.sight is None else arguments_of(chosen.sight)
 
 
 async def list_counted(
@@ -105,7 +153,7 @@ async def list_counted(
         f"""
         select kind, id, interaction_id, version, at, type, state_word(state, at, $4) as state, source, source_kind,
                direction, agent
-        from ({_COUNTED}) as counted
+        from ({_rows(chosen.sight, 14)}) as counted
         where {_CHOSEN}
           and (at, id) < (coalesce($11, 'infinity'::timestamptz), $12)
         order by at desc, id desc
@@ -115,14 +163,16 @@ async def list_counted(
         after[0] if after else None,
         after[1] if after else UUID(int=(1 << 128) - 1),
         limit,
+        *_sight(chosen),
     )
 
 
 async def count_counted(tx: Transaction, chosen: Selection) -> int:
     """Count the activities and conversations chosen, one by one."""
     count: int = await tx.value(
-        f"select count(*) from ({_COUNTED}) as counted where {_CHOSEN}",  # noqa: S608 - constants of ours
+        f"select count(*) from ({_rows(chosen.sight, 11)}) as counted where {_CHOSEN}",  # noqa: S608 - constants of ours
         *_arguments(chosen),
+        *_sight(chosen),
     )
     return count
 

@@ -1,0 +1,74 @@
+"""What decides who is told of which activities: with whom types are shared, for whom records are."""
+
+from collections.abc import Sequence
+
+from libs.access import Principal
+from libs.access.sight import Sight, sight_of
+from libs.contracts.activity_object import ActivityObject
+from libs.contracts.directory import Record
+from libs.database import Transaction
+from services.reporting.store.facts import written
+
+
+async def save_records(tx: Transaction, events: Sequence[Record]) -> None:
+    """Save for whom records are, where that is newer."""
+    await tx.execute(
+        """
+        insert into record (business_id, id, version, visible_role_ids)
+        select distinct on (business_id, id) business_id, id, version, visible_role_ids::uuid[]
+        from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[])
+            as new (business_id, id, version, visible_role_ids)
+        order by business_id, id, version desc
+        on conflict (business_id, id) do update
+        set version = excluded.version, visible_role_ids = excluded.visible_role_ids
+        where record.version < excluded.version
+        """,
+        [each.business_id for each in events],
+        [each.id for each in events],
+        [each.version for each in events],
+        [written(each.visible_role_ids) for each in events],
+    )
+
+
+async def save_types(tx: Transaction, events: Sequence[ActivityObject]) -> None:
+    """Save with whom types are shared, where that is newer."""
+    shared = [
+        sharing if (sharing := each.loggable_sharing_settings) and sharing.shared_with == "selected" else None
+        for each in events
+    ]
+    await tx.execute(
+        """
+        insert into activity_object (business_id, id, version, selected, shared_member_ids, shared_role_ids)
+        select distinct on (business_id, id) business_id, id, version, selected, member_ids::uuid[], role_ids::uuid[]
+        from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bool[], $5::text[], $6::text[])
+            as new (business_id, id, version, selected, member_ids, role_ids)
+        order by business_id, id, version desc
+        on conflict (business_id, id) do update
+        set version = excluded.version, selected = excluded.selected, shared_member_ids = excluded.shared_member_ids,
+            shared_role_ids = excluded.shared_role_ids
+        where activity_object.version < excluded.version
+        """,
+        [each.business_id for each in events],
+        [each.id for each in events],
+        [each.version for each in events],
+        [sharing is not None for sharing in shared],
+        [written(sharing.member_ids if sharing else ()) for sharing in shared],
+        [written(sharing.role_ids if sharing else ()) for sharing in shared],
+    )
+
+
+async def sight_in(tx: Transaction, principal: Principal) -> Sight | None:
+    """Tell of which activities a caller is told; None: of all."""
+    standing = principal.standing
+    if standing is None:
+        return None
+    row = await tx.find(
+        """
+        select exists (select from fact where business_id = $1 and readers is not null and counted), array(
+            select id from activity_object
+            where business_id = $1 and selected and not $2 = any(shared_member_ids) and not shared_role_ids && $3)
+        """,
+        principal.business_id, principal.user_id, list(standing.role_ids),
+    )  # fmt: skip
+    assert row is not None
+    return await sight_of(tx, principal, row[1], private=row[0])
