@@ -1,5 +1,6 @@
 """Members of a business and their tokens."""
 
+from contextlib import nullcontext
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from libs.service.body import Body, Line
 from libs.service.clock import now
 from libs.service.http import DatabaseDep
 from libs.service.idempotency import once
+from services.directory.api.administration import keep_administrator
 from services.directory.api.pages import Page, answer_page, must_exist, shown
 from services.directory.api.security import done_by
 from services.directory.domain import rules
@@ -114,16 +116,18 @@ async def show_member(member_id: UUID, principal: Reader, database: DatabaseDep)
 async def change_member(
     member_id: UUID, body: MemberPatch, principal: Writer, request: Request, database: DatabaseDep
 ) -> Response:
-    """Change what the body names."""
+    """Change what the body names. The last member who may administer the business keeps a role that allows it."""
+    changes = body.model_dump(exclude_unset=True)
     async with database.transaction(principal) as tx:
 
         async def write() -> Response:
-            before = await _lock_member(tx, principal, member_id, if_match(request))
-            after = before | body.model_dump(exclude_unset=True)
-            holder = await members.find_member_by_email(tx, principal.business_id, after["email"])
-            if holder is not None and holder["id"] != member_id:
-                raise await _taken(tx, principal, after["email"])
-            member = await _save(tx, principal, before, after)
+            async with keep_administrator(tx, principal.business_id) if "role_ids" in changes else nullcontext():
+                before = await _lock_member(tx, principal, member_id, if_match(request))
+                after = before | changes
+                holder = await members.find_member_by_email(tx, principal.business_id, after["email"])
+                if holder is not None and holder["id"] != member_id:
+                    raise await _taken(tx, principal, after["email"])
+                member = await _save(tx, principal, before, after)
             return versioned(shown(member), member["version"], wrote=member_id)
 
         answer = await once(tx, principal, request, write)
@@ -133,8 +137,8 @@ async def change_member(
 
 @router.delete("/{member_id}", status_code=204)
 async def delete_member(member_id: UUID, principal: Writer, request: Request, database: DatabaseDep) -> Response:
-    """Take a member out of the business; its tokens stop working."""
-    async with database.transaction(principal) as tx:
+    """Take a member out of the business; its tokens stop working. The last who may administer it stays."""
+    async with database.transaction(principal) as tx, keep_administrator(tx, principal.business_id):
         before = await _lock_member(tx, principal, member_id, if_match(request))
         member = await _save(tx, principal, before, before | {"role_ids": [], "deleted_at": now()})
     request.app.state.access.invalidate()

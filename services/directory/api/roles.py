@@ -18,6 +18,7 @@ from libs.service.body import Body, Line
 from libs.service.clock import now
 from libs.service.http import DatabaseDep
 from libs.service.idempotency import once
+from services.directory.api.administration import keep_administrator
 from services.directory.api.pages import Page, answer_page, must_exist, shown
 from services.directory.domain import rules
 from services.directory.domain.events import events_of
@@ -118,7 +119,10 @@ async def change_role(
 
 @router.delete("/{role_id}", status_code=204)
 async def delete_role(role_id: UUID, principal: Writer, request: Request, database: DatabaseDep) -> Response:
-    """Delete a role: its members lose what it allowed; what was assigned to it stays assigned."""
+    """Delete a role: its members lose what it allowed; what was assigned to it stays assigned.
+
+    The last role that lets a living member administer the business stays.
+    """
     await _change(principal, request, database, role_id, {"member_ids": [], "deleted_at": now()})
     return Response(status_code=204)
 
@@ -129,25 +133,34 @@ async def _change(
     async with database.transaction(principal) as tx:
 
         async def write() -> Response:
-            # members are locked before roles: those that the role has, and those that it gets
-            held = must_exist(await members.find_role(tx, principal.business_id, role_id), "role", role_id)
-            wanted = list(dict.fromkeys(changes["member_ids"] if "member_ids" in changes else held["member_ids"]))
-            await _lock_members(tx, principal.business_id, wanted, also=held["member_ids"])
-            before = must_exist(await members.lock_role(tx, principal.business_id, role_id), "role", role_id)
-            rules.check_version(before["version"], if_match(request))
-            after = before | changes | {"member_ids": wanted}
-            if isinstance(changes.get("permissions"), dict):
-                after["permissions"] = _patched(orjson.loads(before["permissions"]), changes["permissions"])
-            if _same(before, after):
-                return versioned(shown(before), before["version"], wrote=role_id)
-            role = await members.save_role(tx, after)
-            changed = await _give_and_take(tx, before, wanted)
-            await append(tx, [*events_of("directory.role", [role]), *events_of("directory.member", changed)])
+            async with keep_administrator(tx, principal.business_id):
+                role = await _save(tx, principal.business_id, role_id, changes, if_match(request))
             return versioned(shown(role), role["version"], wrote=role_id)
 
         answer = await once(tx, principal, request, write)
     request.app.state.access.invalidate()
     return answer
+
+
+async def _save(
+    tx: Transaction, business_id: UUID, role_id: UUID, changes: dict[str, Any], seen: int | None
+) -> dict[str, Any]:
+    """Save a role and the members who get or lose it; unchanged: nothing."""
+    # members are locked before roles: those that the role has, and those that it gets
+    held = must_exist(await members.find_role(tx, business_id, role_id), "role", role_id)
+    wanted = list(dict.fromkeys(changes["member_ids"] if "member_ids" in changes else held["member_ids"]))
+    await _lock_members(tx, business_id, wanted, also=held["member_ids"])
+    before = must_exist(await members.lock_role(tx, business_id, role_id), "role", role_id)
+    rules.check_version(before["version"], seen)
+    after = before | changes | {"member_ids": wanted}
+    if isinstance(changes.get("permissions"), dict):
+        after["permissions"] = _patched(orjson.loads(before["permissions"]), changes["permissions"])
+    if _same(before, after):
+        return before
+    role = await members.save_role(tx, after)
+    changed = await _give_and_take(tx, before, wanted)
+    await append(tx, [*events_of("directory.role", [role]), *events_of("directory.member", changed)])
+    return role
 
 
 async def _give_and_take(tx: Transaction, before: dict[str, Any], wanted: list[UUID]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Members and roles. Who locks both locks members first, each in order of id."""
+"""Members and roles. Who locks both locks members first, each in order of id; who locks the rights does so before."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -103,6 +103,25 @@ async def list_members(tx: Transaction, business_id: UUID, after: tuple[datetime
         limit,
     )
     return [dict(row) for row in rows]
+
+
+async def lock_rights(tx: Transaction, business_id: UUID) -> None:
+    """Let nobody else take rights away in a business until this transaction is over."""
+    await tx.execute("select from business where business_id = $1 for no key update", business_id)
+
+
+async def list_permissions(tx: Transaction, business_id: UUID) -> list[tuple[UUID, bytes]]:
+    """List what the live roles of a business allow: id, permissions as JSON."""
+    rows = await tx.fetch("select id, permissions from role where business_id = $1 and deleted_at is null", business_id)
+    return [(row[0], row[1]) for row in rows]
+
+
+async def has_any(tx: Transaction, business_id: UUID, role_ids: Collection[UUID]) -> bool:
+    """Tell whether a live member has one of these roles."""
+    found = (
+        "select exists (select from member where business_id = $1 and deleted_at is null and role_ids && $2::uuid[])"
+    )
+    return bool(await tx.value(found, business_id, list(role_ids)))
 
 
 async def insert_role(tx: Transaction, role: Row) -> Row:
