@@ -59,10 +59,9 @@ def install(app: FastAPI, invalid_status: Callable[[Request], int]) -> None:
         assert isinstance(error, ActivitiesError)
         return shaped(request.url.path, answer_to(error, request.state.request_id, invalid_status(request)))
 
-    async def unreadable(request: Request, error: Exception) -> Response:
+    async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        status, request_id = invalid_status(request), request.state.request_id
-        return shaped(request.url.path, _invalid(status, "invalid", read_validation(error.errors()), request_id))
+        return shaped(request.url.path, unreadable(error, request.state.request_id, invalid_status(request)))
 
     async def starlettes(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -77,7 +76,7 @@ def install(app: FastAPI, invalid_status: Callable[[Request], int]) -> None:
 
     app.add_exception_handler(Exception, unforeseen)
     app.add_exception_handler(ActivitiesError, ours)
-    app.add_exception_handler(RequestValidationError, unreadable)
+    app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, starlettes)
 
 
@@ -99,6 +98,11 @@ def answer_to(error: ActivitiesError, request_id: str, invalid_status: int = 422
         return _invalid(status, error.code, error.problems, request_id)
     link = getattr(error, "link", None)
     return problem(status, error.code, error.message, request_id, **({"link": link} if link else {}))
+
+
+def unreadable(error: RequestValidationError, request_id: str, invalid_status: int) -> Response:
+    """Answer what is wrong with the form of a request."""
+    return _invalid(invalid_status, "invalid", read_validation(error.errors()), request_id)
 
 
 def read_validation(errors: Sequence[Any]) -> list[Problem]:

@@ -11,7 +11,6 @@ from libs.access.copy import save_members, save_roles
 from libs.contracts.directory import Member, Role
 from libs.contracts.ids import uuid7
 from libs.database import Database
-from services.lifecycle.store import plans
 from tests.integration.test_lifecycle_routes import MakeDatabase, World, settle
 from tests.support.http import served
 
@@ -144,7 +143,7 @@ async def test_all_filters_combine(world: World) -> None:
 async def test_a_count_is_exact_up_to_its_bound_and_marked_beyond(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plans, "LOOKED_AT_MAX", 4)
+    monkeypatch.setattr("services.lifecycle.store.pages.LOOKED_AT_MAX", 4)
     for _ in range(3):
         await world.schedule(note="x")
     exact = (await world.call("GET", "/scheduled-activity")).json()

@@ -206,11 +206,60 @@ async def test_the_list_is_newest_first_and_paged(world: Accounts) -> None:
     assert await world.listed() == ordered
     assert await world.listed(page=2, limit=2) == ordered[2:4]
     answer = await world.call("GET", "", params={"accountId": str(world.account), "page": 3, "limit": 2})
-    assert answer.json()["meta"] == {"page": 3, "limit": 2, "total": 5, "totalPages": 3}
+    meta = answer.json()["meta"]
+    assert {name: meta[name] for name in ("page", "limit", "total", "totalPages")} == {
+        "page": 3, "limit": 2, "total": 5, "totalPages": 3,
+    }  # fmt: skip
+    assert (meta["totalIsEstimate"], meta["next"]) == (False, None)
     assert (await world.call("GET")).status_code == 400
     assert (await world.call("GET", "", params={"accountId": str(uuid7())})).status_code == 404
     for wrong in ({"page": 0}, {"limit": 101}):
         assert (await world.call("GET", "", params={"accountId": str(world.account)} | wrong)).status_code == 400
+
+
+async def follow(world: Accounts, link: str | None, word: str) -> list[list[str]]:
+    """Go on by `next` or `previous` to the end; the ids on each page."""
+    found = []
+    while link is not None:
+        path, _, query = link.partition("?")
+        assert path == PATH
+        answer = await world.call("GET", f"?{query}")
+        assert answer.status_code == 200, answer.text
+        found.append([each["id"] for each in answer.json()["data"]])
+        link = answer.json()["meta"][word]
+        if link is None and word == "next":
+            found += await follow(world, answer.json()["meta"]["previous"], "previous")
+    return found
+
+
+async def test_the_list_goes_on_by_its_links_both_ways_and_does_not_slip(world: Accounts) -> None:
+    same = [(await world.create())["id"] for _ in range(3)]  # at the same instant: the id decides
+    late = (await world.create(activityTimestamp="2030-06-07T10:00:00Z"))["id"]
+    every = {"related_objects": [{"custom_object": "account", "all": True}], "occurred_at": "2030-01-01T00:00:00Z"}
+    whole = ulid_of(UUID((await world.s1("POST", "/note/log-activity", every)).json()["id"]))
+    ordered = await world.listed()
+    assert (ordered[0], ordered[-1], set(ordered[1:4])) == (late, whole, set(same))
+    first = await world.call("GET", "", params={"accountId": str(world.account), "limit": 2})
+    await world.create(activityTimestamp="2031-01-01T10:00:00Z")
+    walked = await follow(world, first.json()["meta"]["next"], "next")
+    assert walked == [ordered[2:4], ordered[4:], ordered[2:4], ordered[:2]]
+    for wrong in ("abc", first.json()["meta"]["next"].rpartition("cursor=")[2]):
+        other = await save_record(world.database, world.tenant.business_id, "Other")
+        answer = await world.call("GET", "", params={"accountId": str(other), "limit": 2, "cursor": wrong})
+        assert (answer.status_code, answer.json()["message"].split(":")[0]) == (400, "cursor")
+
+
+async def test_a_total_is_exact_up_to_its_bound_and_marked_beyond(
+    world: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [await world.create(location=f"room {number}") for number in range(6)]
+    await world.call("DELETE", f"/{made[0]['id']}")
+    for bound, is_estimate in ((7, False), (4, True)):
+        monkeypatch.setattr("services.lifecycle.store.pages.LOOKED_AT_MAX", bound)
+        answer = await world.call("GET", "", params={"accountId": str(world.account), "page": 3, "limit": 2})
+        meta = answer.json()["meta"]
+        assert (meta["totalIsEstimate"], len(answer.json()["data"])) == (is_estimate, 1)
+        assert meta["total"] == 5 if not is_estimate else meta["total"] >= 5
 
 
 async def test_a_deleted_one_is_gone_everywhere_but_in_its_history_and_can_be_restored(world: Accounts) -> None:

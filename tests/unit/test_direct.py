@@ -5,6 +5,7 @@ from typing import Annotated
 import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from pydantic import BaseModel
 
 from libs.errors import Conflict
 from libs.service.direct import Direct
@@ -40,6 +41,15 @@ async def list_things(_: Name) -> Response:
     return Response(b"all things")
 
 
+class Part(BaseModel):
+    size: int
+
+
+@router.put("/things/{word}/parts")
+async def put_part(word: str, body: Part, name: Name) -> Response:
+    return Response(f"{name} puts {body.size} into {word}".encode())
+
+
 @router.get("/numbers")
 async def list_numbers(_: Name, limit: int = 3) -> Response:
     return Response(str(limit).encode())
@@ -68,6 +78,22 @@ async def test_what_a_direct_route_or_its_permission_raises_is_answered_in_the_u
     broken = await client(app).post("/things", headers={"x-broken": "1"})
     assert (broken.status_code, broken.json()["code"]) == (500, "internal")
     assert "secret" not in broken.text
+
+
+async def test_a_direct_route_gets_the_parts_of_its_path_and_its_body(app: FastAPI) -> None:
+    app.router.routes.clear()
+    answer = await client(app).put("/things/pen%20box/parts", json={"size": 3}, headers={"x-name": "Ada"})
+    assert (answer.status_code, answer.text) == (200, "Ada puts 3 into pen box")
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"[]", b"{}", b'{"size": "many"}', b'{"size": 1, "size": 2}', b"{"])
+async def test_what_is_wrong_with_a_body_is_told_as_the_application_tells_it(app: FastAPI, content: bytes) -> None:
+    whole = httpx.AsyncClient(transport=httpx.ASGITransport(app=Edge(app, "test")), base_url="http://127.0.0.1")
+    headers = {"content-type": "application/json", "x-request-id": "r"}
+    told = [await each.put("/things/pen/parts", content=content, headers=headers) for each in (client(app), whole)]
+    assert (told[0].status_code, told[0].json()) == (400, told[1].json())
+    refused = await client(app).put("/things/pen/parts", content=content, headers=headers | {"x-refused": "1"})
+    assert refused.status_code == (400 if b'"size": 2' in content or content == b"{" else 409)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""Pages in S1's envelope: numbered, but found by the row they follow, so that a late page is as fast as the first."""
+"""Pages of lists: numbered, but found by the row they follow, so that a late page is as fast as the first."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -21,6 +21,8 @@ from services.lifecycle.domain.plans import Count, Page, Place
 from services.lifecycle.domain.rights import EVERYTHING
 
 FIELDS_MAX = 50
+PAGES_MAX = 1_000_000
+Cursor = Annotated[str, Line(1_000)]
 
 _SAMPLE = Activity(
     business_id=UUID(int=0), activity_id=UUID(int=0), version=1, type="", type_id=UUID(int=0), type_name="",
@@ -47,9 +49,9 @@ FieldNames = Annotated[list[Annotated[str, Line(100)]], BeforeValidator(_split),
 class PageBody(Body):
     """Which page of a list. `cursor` comes with `next` and `previous`: the page is then found at once, wherever."""
 
-    page: int = Field(1, ge=1, le=1_000_000)
+    page: int = Field(1, ge=1, le=PAGES_MAX)
     page_size: int = Field(100, ge=1, le=1_000)
-    cursor: Annotated[str, Line(1_000)] | None = None
+    cursor: Cursor | None = None
 
 
 class ShownBody(Body):
@@ -58,8 +60,17 @@ class ShownBody(Body):
     fields: FieldNames = Field(default_factory=list)
 
 
+class Turned(NamedTuple):
+    """A page: its rows, how many rows the list has, links to its neighbours."""
+
+    rows: Sequence[contract.Activity]
+    total: int
+    next: str | None
+    previous: str | None
+
+
 class Pager:
-    """One page of a list: where it begins, and the envelope it is answered in.
+    """One page of a list: where it begins, and how it is answered.
 
     `wanted` is the whole filter: a cursor belongs to the list it came from. `key` is what the list is ordered by.
     """
@@ -73,21 +84,31 @@ class Pager:
         if page.cursor is not None:
             self.page = Page(page.page_size, 0, self._read(page.cursor))
 
-    def envelope(
-        self, found: Sequence[contract.Activity], count: Count, show: Callable[[contract.Activity], Any]
-    ) -> dict[str, Any]:
-        """Put a page into S1's envelope. `found` has one row more where the list goes on in the page's direction."""
+    def turned(self, found: Sequence[contract.Activity], count: Count) -> Turned:
+        """Cut a page out of `found`, which has one row more where the list goes on in the page's direction."""
         place, size, number = self.page.place, self.page.size, self._body.page
         backward = place is not None and place.backward
         more = len(found) > size
         rows = found[-size:] if backward else found[:size]
         following = more or backward
+        return Turned(
+            rows,
+            max(count.number, (number - 1) * size + len(rows)) if count.is_estimate else count.number,
+            self._link(number + 1, rows[-1], backward=False) if following and rows else None,
+            self._previous(rows, more=more, backward=backward),
+        )
+
+    def envelope(
+        self, found: Sequence[contract.Activity], count: Count, show: Callable[[contract.Activity], Any]
+    ) -> dict[str, Any]:
+        """Put a page into S1's envelope. `found` has one row more where the list goes on in the page's direction."""
+        turned = self.turned(found, count)
         return {
-            "count": max(count.number, (number - 1) * size + len(rows)) if count.is_estimate else count.number,
+            "count": turned.total,
             "count_is_estimate": count.is_estimate,
-            "next": self._link(number + 1, rows[-1], backward=False) if following and rows else None,
-            "previous": self._previous(rows, more=more, backward=backward),
-            "results": [show(each) for each in rows],
+            "next": turned.next,
+            "previous": turned.previous,
+            "results": [show(each) for each in turned.rows],
             "errors": [],
         }
 

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from libs.access.sight import Sight, arguments_of, seen
+from libs.access.sight import Sight
 from libs.contracts import activity as contract
 from libs.database import Transaction
-from services.lifecycle.store.activities import decode
-from services.lifecycle.store.privacy import HIDDEN, NOBODY
+from services.lifecycle.domain.plans import Count, Page
+from services.lifecycle.store import pages
+from services.lifecycle.store.pages import Chosen, Listing, Where
 
 ACCOUNT = "account"
 EVERY = UUID(int=0)
@@ -48,45 +49,36 @@ async def save_linked(tx: Transaction, rows: Sequence[Linked]) -> None:
     )
 
 
-_WHERE = f"""
-    from account_activity l
-    join activity a on a.business_id = l.business_id and a.activity_id = l.activity_id and a.version = l.version
-    where l.business_id = $1 and l.account_id = any (array[$2, $3]::uuid[]) and a.deleted_at is null
-        and not {HIDDEN.format(reader="$4::uuid")} and {seen("a", 5)}
-    """
+_LISTING = Listing(
+    (("true", "l.at"),),
+    table="account_activity",
+    alias="l",
+    beside="join activity a on a.business_id = l.business_id and a.activity_id = l.activity_id",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Whose activities to list, for which member to see (None: for a caller who is none)."""
+    """The activities of an account: what the caller sees (None: all), from whom some are hidden (None: from nobody)."""
 
-    business_id: UUID
     account_id: UUID
-    reader_id: UUID | None
-    sight: Sight | None
-
-    @property
-    def arguments(self) -> tuple[Any, ...]:
-        """Give what the condition asks for."""
-        return self.business_id, self.account_id, EVERY, self.reader_id or NOBODY, *arguments_of(self.sight)
+    sight: Sight | None = None
+    reader_id: UUID | None = None
 
 
-async def count_linked(tx: Transaction, wanted: Wanted) -> int:
+async def count_linked(tx: Transaction, business_id: UUID, wanted: Wanted) -> Count:
     """Count the activities of an account that a caller may see."""
-    count: int = await tx.value(f"select count(*) {_WHERE}", *wanted.arguments)
-    return count
+    return await pages.count(tx, _LISTING, _linked(business_id, wanted))
 
 
-async def list_linked(tx: Transaction, wanted: Wanted, page: tuple[int, int]) -> list[contract.Activity]:
-    """List a page of the activities of an account, newest first: (rows to skip, rows to show)."""
-    rows = await tx.fetch(
-        f"""
-        with chosen as materialized (
-            select l.business_id, l.activity_id, l.version, l.at {_WHERE}
-            order by l.at desc, l.activity_id desc offset $11 limit $12)
-        select h.document from chosen
-        join history h using (business_id, activity_id, version) order by chosen.at desc, chosen.activity_id desc
-        """,  # noqa: S608 - fixed texts
-        *wanted.arguments, *page,
-    )  # fmt: skip
-    return [decode(row[0]).activity for row in rows]
+async def list_linked(tx: Transaction, business_id: UUID, wanted: Wanted, page: Page) -> list[contract.Activity]:
+    """List a page of the activities of an account, newest first, and one more if the list goes on in its direction."""
+    return await pages.list_page(tx, _LISTING, lambda: _linked(business_id, wanted), page, falling=True)
+
+
+def _linked(business_id: UUID, wanted: Wanted) -> Chosen:
+    """Choose what is linked to the account or to all accounts, at the version that the activity is at."""
+    where = Where(business_id, "l.business_id = $1")
+    where.rest += ["a.version = l.version", "a.deleted_at is null"]
+    where.see(wanted.sight, wanted.reader_id)
+    return Chosen(where, (("l.account_id", where.argument([wanted.account_id, EVERY], "uuid[]")),))

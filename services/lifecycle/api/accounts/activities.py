@@ -16,6 +16,7 @@ from services.lifecycle.api.accounts.answers import COMPLETED, PENDING, status_o
 from services.lifecycle.api.accounts.bodies import ActivityBody, Id, read_id
 from services.lifecycle.api.accounts.reading import REQUIRED, Reading, list_records, look_up, read, times_of
 from services.lifecycle.api.callers import Caller, MemberReader, MemberWriter, refuse, require
+from services.lifecycle.api.pages import PAGES_MAX, Cursor, PageBody, Pager
 from services.lifecycle.domain import life
 from services.lifecycle.domain.held import LOG, PLAN, Assignee, Decision, Held, Subject, Told
 from services.lifecycle.domain.known import Known
@@ -34,25 +35,31 @@ ACTS: dict[str, Act] = {COMPLETED: "log", answers.CANCELLED: "delete"}
 async def list_activities(
     caller: MemberReader,
     account_id: Annotated[Id, Query(alias="accountId")],
-    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+    page: Annotated[int, Query(ge=1, le=PAGES_MAX)] = 1,
     limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = 10,
+    cursor: Cursor | None = None,
 ) -> Response:
-    """List the activities of an account, newest first."""
+    """List the activities of an account, newest first.
+
+    `meta.next` and `meta.previous` find their page at once, however late it is. `total` is exact as long as at most
+    5,000 activities have to be looked at for it, beyond that an estimate (`totalIsEstimate`).
+    """
     async with caller.database.transaction(caller.principal) as tx:
         known = await look_up(tx, caller)
         found = await list_records(tx, caller, [account_id])
         if account_id not in found or found[account_id][0] != accounts.ACCOUNT:
             raise NotFound(f"there is no account {account_id}")
-        sight = await caller.sight(tx, known)
-        wanted = accounts.Wanted(caller.business_id, account_id, caller.principal.user_id, sight)
-        total = await accounts.count_linked(tx, wanted)
-        chosen = await accounts.list_linked(tx, wanted, ((page - 1) * limit, limit))
-        creators = {str(each.member_id) for one in chosen if (each := answers.creator_of(one)) and each.member_id}
+        pager = Pager(caller, PageBody(page=page, page_size=limit, cursor=cursor), account_id, lambda each: each.at)
+        wanted = accounts.Wanted(account_id, await caller.sight(tx, known), await caller.reader(tx))
+        count = await accounts.count_linked(tx, caller.business_id, wanted)
+        listed = await accounts.list_linked(tx, caller.business_id, wanted, pager.page)
+        turned = pager.turned(listed, count)
+        creators = {str(each.member_id) for one in turned.rows if (each := answers.creator_of(one)) and each.member_id}
         known = await look_up(tx, caller, creators)
-        others = [other for each in chosen if (other := answers.account_of(each)) is not None]
+        others = [other for each in turned.rows if (other := answers.account_of(each)) is not None]
         found |= await list_records(tx, caller, others)
-    meta = {"page": page, "limit": limit, "total": total, "totalPages": -(-total // limit)}
-    return json_answer({"data": [answers.shown(each, known, found) for each in chosen], "meta": meta})
+    data = [answers.shown(each, known, found) for each in turned.rows]
+    return json_answer({"data": data, "meta": answers.meta_of(turned, count, (page, limit))})
 
 
 @router.post("", status_code=201)

@@ -6,7 +6,9 @@ from uuid import UUID
 from libs.contracts import activity as contract
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.ids import preset_id_of, ulid_of, uuid5
+from services.lifecycle.api.pages import Turned
 from services.lifecycle.domain.known import Known
+from services.lifecycle.domain.plans import Count
 from services.lifecycle.store.accounts import ACCOUNT
 
 PENDING, COMPLETED, CANCELLED = "PENDING", "COMPLETED", "CANCELLED"
@@ -78,6 +80,20 @@ def shown(activity: contract.Activity, known: Known, records: Records) -> dict[s
         "updatedAt": activity.recorded_at,
         "deletedAt": activity.deleted_at,
         "followsId": ulid_of(activity.follows_id) if activity.follows_id is not None else None,
+    }
+
+
+def meta_of(turned: Turned, count: Count, page: tuple[int, int]) -> dict[str, Any]:
+    """Say which page of how many this is: (number, limit), and where its neighbours are."""
+    number, limit = page
+    return {
+        "page": number,
+        "limit": limit,
+        "total": turned.total,
+        "totalIsEstimate": count.is_estimate,
+        "totalPages": -(-turned.total // limit),
+        "next": turned.next,
+        "previous": turned.previous,
     }
 
 
