@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import uvloop
 
 from bench.figures import Figure
-from bench.webhooks import latency, quiet, throughput, trouble
+from bench.webhooks import addresses, latency, quiet, signatures, throughput, trouble
 from bench.webhooks.ground import Ground, prepared
 from libs.database import Database
 
@@ -21,6 +21,7 @@ async def _w1(ground: Ground, database: Database) -> list[Figure]:
 FIGURES: dict[str, Measure] = {
     "W1": _w1, "fan-out": throughput.fan_out, "at-once": throughput.at_once, "W2": latency.steady,
     "W3": latency.fanned, "W4": latency.hanging, "W5": trouble.failing, "W7": quiet.idle, "W8": trouble.hostile,
+    "W9": addresses.refused, "W10": signatures.verified,
     "W6": trouble.killed, "W11": trouble.restarted, "frozen": trouble.frozen, "workers": throughput.scaled,
     "history": quiet.history,
 }  # fmt: skip
