@@ -8,7 +8,7 @@
     checker.py       I1 to I12, judged from history, ledger and stores
     named/           the faults
     plan.py          seeded: start, load, faults, heal, drain, check
-    planted.py       bugs that the checker must find; `process.py` starts services that have one
+    planted/         bugs that the checker must find; `process.py` starts services that have one
     results.py       bench/FAULTS.md
 
 Run by `./activities faults`.

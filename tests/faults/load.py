@@ -10,7 +10,6 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +18,7 @@ import orjson
 
 from libs.contracts.ids import record_id_of
 from tests.faults import planning, talking
+from tests.faults.answered import Answered
 from tests.faults.enveloping import wrap, wrap_all
 from tests.faults.history import History
 from tests.faults.installation import Installation
@@ -32,27 +32,6 @@ WORKERS = 6
 REFUSED = "refused"
 """Stands in the text of everything that must be refused."""
 _LOST = (aiohttp.ClientError, TimeoutError, OSError)
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """An answer; `status` 0: there was none."""
-
-    status: int
-    body: bytes = b""
-    headers: Any = None
-
-    @property
-    def outcome(self) -> str:
-        """Whoever gets no answer or a 5xx does not know whether it was done; a refused connection was not heard."""
-        if 200 <= self.status < 300:
-            return "ok"
-        return "failed" if 400 <= self.status < 500 or self.status == -1 else "unknown"
-
-    @property
-    def final(self) -> bool:
-        """Whether asking again would change nothing."""
-        return 200 <= self.status < 500 and self.status not in (408, 425, 429)
 
 
 class Tenant:

@@ -8,7 +8,8 @@ from uuid import uuid4
 import orjson
 
 if TYPE_CHECKING:
-    from tests.faults.load import Answered, Tenant
+    from tests.faults.answered import Answered
+    from tests.faults.load import Tenant
 
 SCHEDULED = "/api/activities/scheduled-activity"
 FAR = datetime(2031, 6, 1, tzinfo=UTC)

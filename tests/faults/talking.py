@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
-    from tests.faults.load import Answered, Tenant
+    from tests.faults.answered import Answered
+    from tests.faults.load import Tenant
 
 PATH = "/ingest/interactions"
 CHANNELS = ("voice", "sms", "whatsapp", "webchat", "email")

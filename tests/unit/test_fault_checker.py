@@ -186,8 +186,8 @@ def test_what_a_planted_bug_replaces_is_there(bug: Bug, monkeypatch: pytest.Monk
     def find_text(old: str, new: str) -> None:
         assert old in sources
 
-    monkeypatch.setattr("tests.faults.planted.replace", find)
-    monkeypatch.setattr("tests.faults.planted.in_sql", find_text)
+    monkeypatch.setattr("tests.faults.planting.replace", find)
+    monkeypatch.setattr("tests.faults.planting.in_sql", find_text)
     monkeypatch.setattr("services.webhook_dispatcher.app.HEARD", ())
     bug.plant()
 
