@@ -22,6 +22,8 @@ PREFIX = "activities-test-"
 FAULTS = "about 15 minutes more"
 BESIDE = "tests/e2e"
 SHOW_S = 0.5
+SLOWEST = ("--durations=15", "--durations-min=2")
+"""What takes longest is named after a whole run, since its time is bounded."""
 NOT_APART = {
     "tests/e2e/test_faults.py": "its installation is its own; apart: ./activities faults soak --apart",
 }
@@ -55,7 +57,7 @@ def run(arguments: Sequence[str], faults: bool, containers: bool, apart: bool) -
         )
         surroundings = {**os.environ, **servers} | ({"ACTIVITIES_APART": "1"} if apart else {})
         if not arguments and not apart:
-            return _run_both(command, surroundings)
+            return _run_both([*command, *SLOWEST], surroundings)
         return subprocess.run(command, cwd=ROOT, env=surroundings, check=False).returncode
 
 
