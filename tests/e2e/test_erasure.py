@@ -149,6 +149,18 @@ class World:
             await self.call("POST", f"/api/activities/logged/{mine}/append", body, 201)
         return str(record)
 
+    async def twin(self, canary: str) -> str:
+        """Put the canary into another record of the person, which only that one's activities and conversation name."""
+        ref = f"+49-{canary}-twin"
+        person = {"external_ref": ref, "name": canary, "fields": {"phone": canary}}
+        record = (await self.call("PUT", f"/api/directory/records/contact/by-ref/{ref}", person))["id"]
+        about = {"links": [{"object": "contact", "external_ref": ref}]}
+        await self.report("schedule", f"{canary}-5", type="call", due_at=AT, **texts(canary) | about)
+        await self.report("log", f"{canary}-6", type="call", occurred_at=AT, **texts(canary) | about)
+        talk = conversation(canary) | about | {"interaction_id": f"i-{canary}-twin"}
+        await self.call("POST", "/ingest/interactions", talk, 202)
+        return str(record)
+
     async def report(self, action: str, ref: str, **given: Any) -> None:
         body = {"source": "phone", "source_ref": f"{ref}-{action}", "activity_ref": ref, "action": action, **given}
         await self.call("POST", "/ingest/activities", body, 202)
@@ -235,14 +247,18 @@ async def heard(system: System) -> bool:
 async def test_no_trace_of_an_erased_person_is_left_anywhere(world: World) -> None:
     system = world.system
     record = await world.tell(CANARY)
+    twin = await world.twin(CANARY)
     kept = await world.tell(KEPT)
+    await world.call("POST", f"/api/directory/records/contact/{record}/merge", {"record_id": twin})
     await drained(system, world.business)
     before = await tables_with(system, CANARY)
     assert before >= EVERYWHERE
     counts = await world.call("POST", "/api/timeline/badges", {"object": "contact", "record_ids": [record, kept]})
 
     erasing = await world.call("POST", f"/api/directory/records/contact/{record}/erase", {"reason": "asked"}, 202)
-    assert erasing["record_id"] == record
+    assert (erasing["record_id"], set(erasing["records"])) == (record, {record, twin}), (
+        "the survivor and the merged one"
+    )
     await eventually(lambda: heard(system), 30, "lifecycle and ingest have heard of it", system.tail)
     await drained(system, world.business)
 

@@ -122,3 +122,60 @@ async def test_each_security_event_has_one_entry_that_says_who_and_never_changes
                 await owner.execute(sql)
     finally:
         await owner.close()
+
+
+async def merged(directory: Directory) -> list[str]:  # noqa: F811
+    """Three records of one person: the second was merged into the first, the third into the second before that."""
+    ids = [await make(directory, f"+49{number}") for number in range(3)]
+    for survivor, record in ((1, 2), (0, 1)):
+        path = f"/records/contact/{ids[survivor]}/merge"
+        assert (await directory.call("POST", path, {"record_id": ids[record]})).status_code == 200
+    return ids
+
+
+@pytest.mark.parametrize("named", [0, 1, 2], ids=["the survivor", "a merged one", "one merged into that"])
+async def test_records_that_are_merged_are_erased_together_whichever_is_named(directory: Directory, named: int) -> None:  # noqa: F811
+    ids, other = await merged(directory), await make(directory, "+50")
+    answer = await directory.call("POST", f"/records/contact/{ids[named]}/erase", WHY)
+    assert answer.status_code == 202, answer.text
+    assert (answer.json()["record_id"], answer.json()["records"]) == (ids[named], sorted(ids))
+    for identity in ids:
+        shown = (await directory.call("GET", f"/records/contact/{identity}")).json()
+        assert (shown["name"], shown["fields"], shown["merged_into"]) == (
+            "Erased", {}, None if identity == ids[0] else ids[0]
+        )  # fmt: skip
+        again = await directory.call("POST", f"/records/contact/{identity}/erase", WHY)
+        assert (again.status_code, again.json()["records"], again.json()["reason"]) == (200, sorted(ids), WHY["reason"])
+        assert (await directory.call("GET", f"/records/contact/{identity}/erase")).json() == again.json()
+    told = [str(event.id) for event in await directory.events("directory.record") if event.erased_at is not None]
+    assert sorted(told) == sorted(ids)
+    async with directory.database.work() as tx:
+        rows = await tx.fetch("select convert_to(r::text, 'UTF8') from record r where erased_at is not null")
+    assert not any(b"Grace" in row[0] or b"4930" in row[0] for row in rows)
+    assert (await directory.call("GET", f"/records/contact/{other}")).json()["name"] == "Grace Hopper"
+
+
+async def test_erased_records_stay_merged_and_take_no_other_in(directory: Directory) -> None:  # noqa: F811
+    ids, other = await merged(directory), await make(directory, "+50")
+    await directory.call("POST", f"/records/contact/{ids[0]}/erase", WHY)
+    for identity in ids[1:]:
+        refused = await directory.call("POST", f"/records/contact/{identity}/unmerge")
+        assert (refused.status_code, refused.json()["code"]) == (409, "erased"), refused.text
+        assert "stay merged" in refused.json()["detail"]
+    into = await directory.call("POST", f"/records/contact/{ids[0]}/merge", {"record_id": other})
+    assert (into.status_code, into.json()["code"]) == (409, "erased")
+
+
+async def test_a_merge_and_an_erasure_at_once_end_as_if_one_came_after_the_other(directory: Directory) -> None:  # noqa: F811
+    for number in range(10):
+        one, two = [await make(directory, f"+49{number}-{which}") for which in "ab"]
+        answers = await asyncio.gather(
+            directory.call("POST", f"/records/contact/{one}/merge", {"record_id": two}),
+            directory.call("POST", f"/records/contact/{one if number % 2 else two}/erase", WHY),
+        )
+        shown = [(await directory.call("GET", f"/records/contact/{each}")).json() for each in (one, two)]
+        names = [each["name"] for each in shown]
+        if answers[0].status_code == 200:
+            assert names == ["Erased", "Erased"]
+        else:
+            assert (answers[0].json()["code"], sorted(names)) == ("erased", ["Erased", "Grace Hopper"])

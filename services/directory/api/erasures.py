@@ -1,10 +1,12 @@
 """Erasing the person of a record: from here everywhere."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Response
 
+from libs.database import Transaction
 from libs.messaging.outbox import append
 from libs.service.answers import json_answer
 from libs.service.body import Body, Line
@@ -14,7 +16,7 @@ from services.directory.api.pages import must_exist
 from services.directory.api.security import done_by
 from services.directory.api.writing import Object, Reader, Writing, place_of
 from services.directory.domain.events import events_of
-from services.directory.store import records, security
+from services.directory.store import merges, records, security
 
 router = APIRouter(prefix="/api/directory/records/{object}/{record_id}/erase")
 
@@ -29,21 +31,23 @@ class EraseBody(Body):
 async def erase_record(record_id: UUID, body: EraseBody, call: Writing) -> Response:
     """Erase what is known of a record's person, also where the record is deleted; the record itself and its links stay.
 
-    The texts of its activities and conversations follow within moments. A second time answers 200 and changes nothing.
+    Records that are merged are one person: all of them are erased (`records`), and stay merged. The texts of their
+    activities and conversations follow within moments. A second time answers 200 and changes nothing.
     """
-    place, at = call.place, now()
+    place, by = call.place, done_by(call.principal, call.request)
     async with call.database.transaction(call.principal) as tx:
-        before = must_exist(await records.lock_any(tx, place, record_id), place.object, record_id)
-        if before["erased_at"] is not None:
-            earlier = await security.find_event(tx, place.business_id, "record.erased", record_id)
-            return json_answer(_shown(before, earlier or {}))
-        record = await records.erase_record(tx, place.business_id, record_id, at)
-        event = await security.insert_event(
-            tx, "record.erased", record_id, done_by(call.principal, call.request), body.reason
-        )
-        await append(tx, events_of("directory.record", [record]))
-    answer = json_answer(_shown(record, event), 202)
-    answer.headers["x-wrote"] = f"{record_id}:{record['version']}"
+        must_exist(await records.find_any(tx, place, record_id), place.object, record_id)
+        locked = await _lock_person(tx, place.business_id, record_id)
+        open_ids = [each for each, record in locked.items() if record["erased_at"] is None]
+        erased = await records.erase_records(tx, place.business_id, open_ids, now())
+        for record in erased:
+            await security.insert_event(tx, "record.erased", record["id"], by, body.reason)
+        await append(tx, events_of("directory.record", erased))
+        locked |= {record["id"]: record for record in erased}
+        event = await security.find_event(tx, place.business_id, "record.erased", record_id)
+    answer = json_answer(_shown(locked[record_id], event or {}, locked), 202 if erased else 200)
+    if erased:
+        answer.headers["x-wrote"] = f"{record_id}:{locked[record_id]['version']}"
     return answer
 
 
@@ -54,14 +58,25 @@ async def show_erasure(object_name: Object, record_id: UUID, principal: Reader, 
     async with database.transaction(principal) as tx:
         event = await security.find_event(tx, place.business_id, "record.erased", record_id)
         record = must_exist(await records.find_erased(tx, place, record_id), "erasure of record", record_id)
-    return json_answer(_shown(record, event or {}))
+        person = await merges.list_one_person(tx, place.business_id, record_id)
+    return json_answer(_shown(record, event or {}, person))
 
 
-def _shown(record: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
+async def _lock_person(tx: Transaction, business_id: UUID, record_id: UUID) -> dict[UUID, dict[str, Any]]:
+    """Lock the records that are one with a record, in the order of their ids; again where others came meanwhile."""
+    while True:
+        wanted = await merges.list_one_person(tx, business_id, record_id)
+        locked = await records.lock_existing(tx, business_id, wanted)
+        if await merges.list_one_person(tx, business_id, record_id) == wanted:
+            return locked
+
+
+def _shown(record: dict[str, Any], event: dict[str, Any], person: Iterable[UUID]) -> dict[str, Any]:
     return {
         "erasure_id": event.get("id"),
         "object": record["object"],
         "record_id": record["id"],
+        "records": list(person),
         "version": record["version"],
         "erased_at": record["erased_at"],
         "by_key": event.get("by_key"),

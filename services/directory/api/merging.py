@@ -56,7 +56,10 @@ async def merge_record(record_id: UUID, body: MergeBody, call: Writing) -> Respo
 
 @router.post("/unmerge")
 async def unmerge_record(record_id: UUID, call: Writing) -> Response:
-    """Let a record that was merged into another one stand for itself again, with those that were merged into it."""
+    """Let a record that was merged into another one stand for itself again, with those that were merged into it.
+
+    Records that were erased stay merged: which text was whose is not known any more.
+    """
 
     async def work(tx: Transaction, at: datetime) -> Response:
         below = await merges.list_below(tx, call.place.business_id, record_id)
@@ -64,6 +67,10 @@ async def unmerge_record(record_id: UUID, call: Writing) -> Response:
         await writing.lock(tx, call.place, record_id, if_match(call.request))
         if locked[record_id]["merged_into"] is None:
             raise Conflict(f"record {record_id} is not merged into another one", "not_merged")
+        if locked[record_id]["erased_at"] is not None:
+            link = f"/api/directory/records/{call.place.object}/{record_id}/erase"
+            message = f"record {record_id} was erased with those that it is merged with; they stay merged"
+            raise Conflict(message, "erased", link)
         await merges.undo_merge(tx, call.place.business_id, record_id, at)
         [after] = await _point(tx, call, locked, {record_id}, None)
         await _point(tx, call, locked, below, record_id)

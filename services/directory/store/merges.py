@@ -47,6 +47,21 @@ async def list_below(tx: Transaction, business_id: UUID, record_id: UUID) -> set
     return {row[0] for row in rows}
 
 
+async def list_one_person(tx: Transaction, business_id: UUID, record_id: UUID) -> list[UUID]:
+    """List the records that were found to be one with a record, this one too, in the order of their ids."""
+    rows = await tx.fetch(
+        """
+        select id from record
+        where business_id = $1 and (
+            id = (select coalesce(merged_into, id) from record where business_id = $1 and id = $2)
+            or merged_into = (select coalesce(merged_into, id) from record where business_id = $1 and id = $2))
+        order by id
+        """,
+        business_id, record_id,
+    )  # fmt: skip
+    return [row[0] for row in rows]
+
+
 async def point_to(
     tx: Transaction, business_id: UUID, record_ids: Collection[UUID], survivor_id: UUID | None, at: datetime
 ) -> list[Row]:

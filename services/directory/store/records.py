@@ -123,26 +123,26 @@ async def lock_record(tx: Transaction, place: Place, record_id: UUID) -> Row | N
     return dict(row) if row else None
 
 
-async def lock_any(tx: Transaction, place: Place, record_id: UUID) -> Row | None:
-    """Lock a record, deleted or not."""
+async def find_any(tx: Transaction, place: Place, record_id: UUID) -> Row | None:
+    """Find a record, deleted or not."""
     row = await tx.find(
-        f"select * from record where business_id = $1 and object = $2 and id = $3 and {_seen('$4')} for update",  # noqa: S608
+        f"select * from record where business_id = $1 and object = $2 and id = $3 and {_seen('$4')}",  # noqa: S608
         *_whose(place, record_id),
     )
     return dict(row) if row else None
 
 
-async def erase_record(tx: Transaction, business_id: UUID, record_id: UUID, at: datetime) -> Row:
-    """Take everything personal from a locked record, as its next version; its id stays what its ref made it."""
+async def erase_records(tx: Transaction, business_id: UUID, record_ids: Collection[UUID], at: datetime) -> list[Row]:
+    """Take everything personal from locked records, as their next versions; an id stays what its ref made it."""
     rows = await tx.fetch(
         """
         update record
         set version = version + 1, name = 'Erased', external_ref = null, fields = '{}', updated_at = $3, erased_at = $3
-        where business_id = $1 and id = $2 returning *
+        where business_id = $1 and id = any($2::uuid[]) returning *
         """,
-        business_id, record_id, at,
+        business_id, list(record_ids), at,
     )  # fmt: skip
-    return dict(rows[0])
+    return [dict(row) for row in rows]
 
 
 async def list_ids(tx: Transaction, place: Place, record_ids: Collection[UUID]) -> set[UUID]:
