@@ -7,12 +7,13 @@ import orjson
 import pytest
 import standardwebhooks
 
-from libs.contracts.activity import Activity, ActivityEvent, Append, Change, Link
+from libs.contracts.activity import Activity, ActivityEvent, Append, Change, Link, Person
 from libs.contracts.decoding import decoder_of
 from libs.contracts.ids import uuid7
 from libs.errors import Rejected
 from services.webhook_dispatcher import signing
 from services.webhook_dispatcher.domain.bodies import BODY_MAX_BYTES, body_of
+from services.webhook_dispatcher.domain.expressions import holds, seen_of
 from services.webhook_dispatcher.domain.subscriptions import Subscriber, is_too_old, matches, types_of
 from services.webhook_dispatcher.sealing import Sealer, Unsealable
 
@@ -97,6 +98,30 @@ def test_body_is_a_model_of_its_own_and_always_the_same_bytes() -> None:
     assert data["links"][0]["object"] == "contact"
     assert "why" not in data
     assert orjson.loads(body_of(event_of(), "activity.logged"))["data"]["scheduled_activity_id"] is None
+
+
+@pytest.mark.parametrize("change", ["activity.completed", "activity.appended"])
+def test_of_a_private_activity_the_fact_is_told_and_nothing_that_it_says(change: str) -> None:
+    canary, ada = "Zanzibar4711", uuid7()
+    texts = dict.fromkeys(("subject", "summary", "notes", "location", "first_message"), canary)
+    append = Append(id=uuid7(), kind="note", at=AT, by=Person(name=canary), text=canary, fields={"a": canary})
+    people = {"actor": Person(member_id=ada, name="Ada"), "participants": [Person(name=canary, email=canary)]}
+    said = {
+        "fields": {"a": canary}, "metadata": {canary: canary}, "attachments": [canary], "appends": [append],
+        "appends_count": 1, **texts, **people,
+    }  # fmt: skip
+    for privacy in ("private", "team"):
+        event = event_of(change, privacy=privacy, **said)
+        body = body_of(event, types_of(event)[0])
+        assert canary.encode() not in body
+        data = orjson.loads(body)["data"]
+        assert (data["privacy"], data["type"], data["actor"]["member_id"]) == (privacy, "call", str(ada))
+        assert data["links"][0]["record_id"] == str(event.activity.links[0].record_id)
+        assert not holds(f'data.summary == "{canary}"', seen_of(body))
+        assert not holds('data.privacy == "public"', seen_of(body))
+    public = body_of(event_of(change, **said), "activity.logged")
+    assert canary.encode() in public
+    assert holds('data.privacy == "public"', seen_of(public))
 
 
 def test_append_carries_what_was_appended() -> None:

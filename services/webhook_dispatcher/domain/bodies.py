@@ -44,7 +44,10 @@ class Addition(msgspec.Struct, frozen=True):
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True):
-    """The logged activity. `url` answers the full record; `truncated` when the body would have passed 256 KiB."""
+    """The logged activity. `url` answers the full record; `truncated` when the body would have passed 256 KiB.
+
+    Of one that is not for everybody (`privacy`) it says that it is there, not what it says: as after an erasure.
+    """
 
     activity_id: UUID
     logged_activity_id: UUID
@@ -75,6 +78,7 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     links: list[Link]
     appends_count: int
     truncated: bool
+    privacy: str = "public"
     participants: list[Person | None] | None = None
     notes: str | None = None
     fields: dict[str, Any] | None = None
@@ -156,13 +160,21 @@ def without_texts(body: bytes, erased_at: datetime) -> bytes:
         return body
     if whole.timestamp >= erased_at:
         return body
-    data = whole.data
     blank = msgspec.structs.replace(
+        _blank(whole.data),
+        source_ref=None,
+        links=[msgspec.structs.replace(link, external_ref=None) for link in whole.data.links],
+    )
+    return _encode(msgspec.structs.replace(whole, data=blank))
+
+
+def _blank(data: Data) -> Data:
+    """Take texts, values and the names of those who are no members away."""
+    return msgspec.structs.replace(
         data,
         subject=None,
         summary=None,
         location=None,
-        source_ref=None,
         notes=None,
         first_message=None,
         fields=None if data.fields is None else {},
@@ -172,17 +184,15 @@ def without_texts(body: bytes, erased_at: datetime) -> bytes:
         logged_by=_member(data.logged_by),
         completed_by=_member(data.completed_by),
         participants=None if data.participants is None else [_member(each) for each in data.participants],
-        links=[msgspec.structs.replace(link, external_ref=None) for link in data.links],
-        append=None if data.append is None else _blank(data.append),
+        append=None if data.append is None else _blank_addition(data.append),
     )
-    return _encode(msgspec.structs.replace(whole, data=blank))
 
 
 def _member(person: Person | None) -> Person | None:
     return person if person is None or person.member_id is not None else Person(None, None)
 
 
-def _blank(append: Addition) -> Addition:
+def _blank_addition(append: Addition) -> Addition:
     return msgspec.structs.replace(append, text=None, fields=None, url=None, by=_member(append.by))
 
 
@@ -219,9 +229,10 @@ def _whole(event: ActivityEvent, event_type: str, *, truncated: bool) -> Webhook
         links=[Link(link.object, link.record_id, link.external_ref, link.all) for link in a.links[:100]],
         appends_count=a.appends_count,
         truncated=truncated,
+        privacy=a.privacy,
         **long,
     )
-    return WebhookBody(event_type, a.recorded_at, data)
+    return WebhookBody(event_type, a.recorded_at, data if a.privacy == "public" else _blank(data))
 
 
 def _long_fields(a: events.Activity, event_type: str) -> dict[str, Any]:
