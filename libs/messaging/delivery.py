@@ -13,6 +13,7 @@ from faststream.message import AckStatus
 
 from libs.messaging.assignment import Assignment
 from libs.messaging.broker import Batch, BrokerSettings, Raw, Record
+from libs.messaging.fetching import Sessions
 
 POLL_MS = 1_000
 GRACEFUL_S = 30.0
@@ -23,8 +24,21 @@ class PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
     linger_s = 0.0
     broken: str | None = None
+    sessions: Sessions | None = None
     taken_under: Set[TopicPartition] = frozenset()
     """The assignment under which the last records were taken: each is an object of its own, also with equal places."""
+
+    async def start(self) -> None:
+        """Connect, and fetch in sessions."""
+        await super().start()
+        self.sessions = Sessions(self._fetcher)
+
+    def last_poll_timestamp(self, partition: TopicPartition) -> int | None:
+        """Tell when the broker last answered about a partition; in a session every answer is about all."""
+        noted: int | None = super().last_poll_timestamp(partition)
+        if noted is None or self.sessions is None:
+            return noted
+        return max(noted, int(self.sessions.answered_at * 1000))
 
     def ended(self) -> str | None:
         """Say why nothing will come any more, if so: it was told, or one of the client's own tasks has ended."""

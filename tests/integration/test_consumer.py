@@ -21,6 +21,7 @@ from libs.messaging import admin, letters, stops
 from libs.messaging.assignment import Stop
 from libs.messaging.broker import VALUE_MAX_BYTES, Headers
 from libs.messaging.consumer import Consumer, Subscription
+from libs.messaging.delivery import PatientConsumer
 from libs.messaging.relay import Relay
 from tests.support import kafka
 from tests.support.kafka import PARTITIONS, Place, eventually, fresh_topic, producing
@@ -740,3 +741,20 @@ async def test_transports_closed_under_the_client_are_lost_connections(
         await send_sound(place, second := uuid7())
         await heard_all(database, [second])
         await eventually(lambda: not consumer.problems(), "all is well")
+
+
+async def test_fetch_session_that_the_broker_does_not_know_is_begun_anew(
+    database: Database, place: Place, heard: Heard
+) -> None:
+    async with consuming(database, place, heard) as consumer:
+        await send_sound(place, first := uuid7())
+        await heard_all(database, [first])
+        client = consumer._assignment.consumer
+        assert isinstance(client, PatientConsumer)
+        assert client.sessions is not None
+        for session in client.sessions._sessions.values():
+            session.answered(0, 12_345)
+        await send_sound(place, second := uuid7())
+        await heard_all(database, [second])
+        assert not consumer.problems()
+    assert {times for _, times in (await rows(database)).values()} == {1}

@@ -1,0 +1,141 @@
+"""Fetch sessions (KIP-227): a fetch names the partitions that moved since the one before, not all that are heard.
+
+A service hears up to 32 partitions of which few have something. aiokafka writes all into every request and reads all
+out of every answer, which cost more than handling what came [measured]. In a session the broker remembers them, and
+its answers hold only partitions with records or moved marks.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.protocol.api import RequestStruct, Response
+from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v11
+
+EPOCH_MAX = 2**31 - 1
+SESSION_UNKNOWN = 70
+
+_Place = tuple[str, int]
+_Process = Callable[[Any, int, Any], Coroutine[Any, Any, bool]]
+
+
+class Session:
+    """What one broker remembers of what one consumer asks for: the next offset and the most bytes, by partition."""
+
+    def __init__(self) -> None:
+        self._id = 0
+        self._epoch = 0  # 0: all partitions are named, and a new session is asked for
+        self._known: dict[_Place, tuple[int, int]] = {}
+        self._asked: dict[_Place, tuple[int, int]] = {}
+        self._unanswered = False
+
+    def ask(self, wanted: dict[_Place, tuple[int, int]]) -> tuple[int, int, list[_Place], list[_Place]]:
+        """Say what a request has to hold: the session, its epoch, the partitions to name, those to forget."""
+        self._asked, self._unanswered = wanted, True
+        if self._epoch == 0:
+            return self._id, 0, list(wanted), []
+        known = self._known
+        moved = [place for place, asked in wanted.items() if known.get(place) != asked]
+        return self._id, self._epoch, moved, [place for place in known if place not in wanted]
+
+    def answered(self, error_code: int, session_id: int) -> None:
+        """Note an answer. After an error, or where the broker keeps no session, the next request names all again."""
+        self._unanswered = False
+        if error_code or session_id == 0:
+            self._id, self._epoch = 0 if error_code in (0, SESSION_UNKNOWN) else self._id, 0
+            return
+        self._id, self._known = session_id, self._asked
+        self._epoch = 1 if self._epoch == EPOCH_MAX else self._epoch + 1
+
+    def ended(self) -> None:
+        """Note that a request is over; where no answer came nobody knows what the broker remembers."""
+        if self._unanswered:
+            self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Name all partitions in the next request, which ends this session."""
+        self._unanswered, self._epoch = False, 0
+
+
+class Sessions:
+    """The sessions of one consumer, by broker. `answered_at`: when one last answered, in seconds since 1970."""
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self.answered_at = 0.0
+        self._sessions: dict[int, Session] = defaultdict(Session)
+        self._assignment: Any = None
+        self._process: _Process = fetcher._proc_fetch_request  # noqa: SLF001 - there is no seam for it
+        fetcher._proc_fetch_request = self._fetch  # noqa: SLF001
+
+    async def _fetch(self, assignment: Any, node_id: int, request: FetchRequest) -> bool:
+        if assignment is not self._assignment:
+            self._assignment = assignment
+            for each in self._sessions.values():
+                each.begin_anew()
+        session = self._sessions[node_id]
+        try:
+            return await self._process(assignment, node_id, _Fetch(request, session, self._note))
+        finally:
+            session.ended()
+
+    def _note(self, session: Session, answer: Any) -> None:
+        self.answered_at = time.time()
+        session.answered(answer.error_code, answer.session_id)
+
+
+class _Fetch:
+    """A request for all that is wanted (`topics`), written as what changes in its session."""
+
+    def __init__(self, request: FetchRequest, session: Session, note: Callable[[Session, Any], None]) -> None:
+        self.topics = request.topics
+        self._request = request
+        self._session = session
+        self._note = note
+
+    def prepare(self, versions: Mapping[int, tuple[int, int]]) -> RequestStruct:
+        """Write it in the version that knows sessions; for a broker without that as aiokafka does."""
+        least, most = versions[FetchRequest.API_KEY]
+        whole = self._request
+        if not least <= FetchRequest_v11.API_VERSION <= most:
+            return whole.prepare(versions)
+        wanted = {
+            (topic, partition): (offset, size) for topic, parts in self.topics for partition, offset, size in parts
+        }
+        session_id, epoch, named, forgotten = self._session.ask(wanted)
+        topics = [
+            (
+                topic,
+                [(partition, -1, wanted[topic, partition][0], -1, wanted[topic, partition][1]) for partition in parts],
+            )
+            for topic, parts in _by_topic(named)
+        ]
+        struct = FetchRequest_v11(
+            -1, whole._max_wait_ms, whole._min_bytes, whole._max_bytes, whole._isolation_level,  # noqa: SLF001
+            session_id, epoch, topics, _by_topic(forgotten), whole._rack_id,  # noqa: SLF001
+        )  # fmt: skip
+        struct.RESPONSE_TYPE = _Answers(self._session, self._note)
+        return struct
+
+
+class _Answers:
+    """Reads the answer to one request, and has it noted."""
+
+    def __init__(self, session: Session, note: Callable[[Session, Any], None]) -> None:
+        self._session = session
+        self._note = note
+
+    def decode(self, data: BytesIO) -> Response:
+        """Read an answer."""
+        answer = FetchRequest_v11.RESPONSE_TYPE.decode(data)
+        self._note(self._session, answer)
+        return answer
+
+
+def _by_topic(places: Sequence[_Place]) -> list[tuple[str, list[int]]]:
+    found: dict[str, list[int]] = defaultdict(list)
+    for topic, partition in places:
+        found[topic].append(partition)
+    return list(found.items())
