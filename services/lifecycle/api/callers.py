@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, NamedTuple
@@ -13,6 +13,7 @@ from fastapi import Depends, Request, Response
 from libs.access import Principal, may
 from libs.access.levels import ADMIN_OBJECTS, Act
 from libs.access.sight import Sight, sight_of
+from libs.contracts import activity as contract
 from libs.contracts.activity import linked_of
 from libs.database import Database, Transaction
 from libs.errors import Forbidden, NotFound, Problem, Rejected, Stale
@@ -150,6 +151,20 @@ class Caller:
         linked = linked_of(activity)
         hidden = bool(linked) and await records.is_guarded(tx, self.business_id, linked, rights.standing.role_ids)
         return rights.may_view(activity, hidden=hidden)
+
+    async def sees_each(self, tx: Transaction, found: Sequence[contract.Activity], known: Known) -> list[bool]:
+        """Tell of each of some activities, maybe at older versions, whether the caller sees it."""
+        ids = {each.activity_id for each in found}
+        private = await privacy.list_hidden(tx, self.business_id, ids, self.principal.user_id)
+        rights = self.rights(known)
+        linked = {each for activity in found for each in linked_of(activity)} if rights.standing is not None else set()
+        guarded: set[UUID] = set()
+        if linked and rights.standing is not None:
+            guarded = await records.list_guarded(tx, self.business_id, linked, rights.standing.role_ids)
+        return [
+            each.activity_id not in private and rights.may_view(each, hidden=not guarded.isdisjoint(linked_of(each)))
+            for each in found
+        ]
 
     async def _see(self, tx: Transaction, held: Held, known: Known, *, logged: bool) -> Held:
         if not await self.sees(tx, held, known):

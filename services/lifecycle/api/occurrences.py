@@ -1,6 +1,6 @@
 """Routes of recurrences: what is to come before it exists, the recurrence itself, and days left out of it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 from heapq import merge
 from itertools import islice
@@ -59,8 +59,13 @@ async def list_future(caller: Reader, wanted: Annotated[WindowBody, Query()]) ->
         examples = await store.list_examples(
             tx, [_place(each, segment) for each in going_on for segment in each.segments]
         )
-    seen = [each for each in going_on if _is_wanted(references, wanted, examples[_place(each, each.segments[-1])])]
-    days = merge(*(_days(each, first, last) for each in seen), key=lambda row: (row[0], row[1].id))
+        seen = await caller.sees_each(tx, list(examples.values()), references.known)
+    examples = {
+        place: example
+        for (place, example), is_seen in zip(examples.items(), seen, strict=True)
+        if is_seen and _is_wanted(references, wanted, example)
+    }
+    days = merge(*(_days(each, first, last, examples) for each in going_on), key=lambda row: (row[0], row[1].id))
     rows = list(islice(days, SHOWN_MAX + 1))
     results = [_shown(references, row, examples[_place(row[1], row[2])]) for row in rows[:SHOWN_MAX]]
     return json_answer(
@@ -124,7 +129,7 @@ async def _find(tx: Transaction, caller: Caller, text: str) -> tuple[Series, con
     if series is not None:
         place = _place(series, series.segments[-1])
         example = (await store.list_examples(tx, [place]))[place]
-        if caller.rights(references.known).may_view(example):
+        if (await caller.sees_each(tx, [example], references.known))[0]:
             return series, example, references
     raise NotFound(f"there is no series {text[:100]}")
 
@@ -136,7 +141,7 @@ def _place(series: Series, segment: Segment) -> tuple[UUID, UUID, int]:
 def _is_wanted(references: References, wanted: WindowBody, example: contract.Activity) -> bool:
     caller, assignee = references.caller, example.assignee
     rights = caller.rights(references.known)
-    if not rights.may_view(example) or wanted.activity_name not in (None, example.type):
+    if wanted.activity_name not in (None, example.type):
         return False
     if not wanted.employee_ids and not wanted.role_ids and not wanted.assigned_to_me:
         return True
@@ -146,9 +151,14 @@ def _is_wanted(references: References, wanted: WindowBody, example: contract.Act
     return mine or assignee.member_id in wanted.employee_ids or assignee.role_id in wanted.role_ids
 
 
-def _days(series: Series, first: date, last: date) -> Iterator[tuple[date, Series, Segment]]:
+def _days(
+    series: Series, first: date, last: date, examples: Collection[tuple[UUID, UUID, int]]
+) -> Iterator[tuple[date, Series, Segment]]:
+    if not any(_place(series, segment) in examples for segment in series.segments):
+        return iter(())
     after = max(first - timedelta(days=1), series.made_until)
-    return ((day, series, segment) for day, segment in recurrence.occurrences(series, after, last))
+    days = recurrence.occurrences(series, after, last)
+    return ((day, series, segment) for day, segment in days if _place(series, segment) in examples)
 
 
 def _shown(references: References, row: tuple[date, Series, Segment], example: contract.Activity) -> dict[str, Any]:

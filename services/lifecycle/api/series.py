@@ -7,11 +7,12 @@ from uuid import UUID
 
 import msgspec
 
+from libs.access.levels import Act
 from libs.database import Transaction
 from libs.errors import Conflict, Problem
 from services.lifecycle import recording, recurring
 from services.lifecycle.api.bodies import RecurrenceBody, Scope
-from services.lifecycle.api.callers import Caller, refuse
+from services.lifecycle.api.callers import Caller, refuse, require
 from services.lifecycle.api.planning import time_of
 from services.lifecycle.api.references import References
 from services.lifecycle.domain import life, recurrence
@@ -72,6 +73,7 @@ async def end(tx: Transaction, references: References, held: Held, scope: Scope)
     ended = msgspec.structs.replace(series, ends=day)
     await store.save_series(tx, ended, series.made_until, over=True)
     others = await _open(tx, series, day, scope)
+    await _require(tx, references, series, others, "delete")
     now = references.caller.now
     return [life.cancel(other, now, now) for _, other in others]
 
@@ -83,6 +85,7 @@ async def change(tx: Transaction, references: References, changed: Changed, scop
     caller = references.caller
     series, day = await _lock(tx, references, held)
     others = await _open(tx, series, day, scope)
+    await _require(tx, references, series, others, "edit")
     if changed.ends and changed.rule is None:
         later = msgspec.structs.replace(series, ends=day + timedelta(days=1))
     else:
@@ -147,6 +150,20 @@ async def _open(tx: Transaction, series: Series, day: date, scope: Scope) -> lis
     }
     held = await activities.lock_activities(tx, keys) if keys else {}
     return [(keys[key], each) for key, each in held.items() if _is_open(each)]
+
+
+async def _require(
+    tx: Transaction, references: References, series: Series, others: Sequence[tuple[date, Held]], act: Act
+) -> None:
+    """Refuse to do with other occurrences, and with those to come, what the caller may not. Raises Forbidden."""
+    rights = references.caller.rights(references.known)
+    if rights.standing is None:
+        return
+    newest = series.segments[-1]
+    place = (series.business_id, newest.activity_id, newest.version)
+    example = (await store.list_examples(tx, [place]))[place]
+    allowed = all(rights.may(act, each) for each in (example, *(other.activity for _, other in others)))
+    require(allowed, act, f"every occurrence of series {series.id} that this is about; scope=this is about one")
 
 
 def _is_open(held: Held) -> bool:

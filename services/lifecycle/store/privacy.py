@@ -1,6 +1,6 @@
 """Activities that not everybody may see."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from libs.database import Transaction
@@ -36,6 +36,20 @@ async def has_restricted(tx: Transaction, business_id: UUID) -> bool:
     """Tell whether a business has activities that are not for everybody."""
     query = "select exists (select from restricted where business_id = $1 and privacy <> 'public')"
     return bool(await tx.value(query, business_id))
+
+
+async def list_hidden(
+    tx: Transaction, business_id: UUID, activity_ids: Collection[UUID], member_id: UUID | None
+) -> set[UUID]:
+    """Tell which of these activities are hidden from a member, or from a caller who is none."""
+    hidden = HIDDEN.format(reader="$3")
+    rows = await tx.fetch(
+        f"select a.activity_id from activity a where a.business_id = $1 and a.activity_id = any($2) and {hidden}",  # noqa: S608
+        business_id,
+        list(activity_ids),
+        member_id or NOBODY,
+    )
+    return {row[0] for row in rows}
 
 
 async def is_hidden(tx: Transaction, business_id: UUID, activity_id: UUID, member_id: UUID | None) -> bool:

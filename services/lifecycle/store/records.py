@@ -73,6 +73,20 @@ async def list_gone(
     }
 
 
+async def list_guarded(
+    tx: Transaction, business_id: UUID, record_ids: Collection[UUID], role_ids: Collection[UUID]
+) -> set[UUID]:
+    """Tell which of these records are for other roles only."""
+    rows = await tx.fetch(
+        """
+        select id from record
+        where business_id = $1 and id = any($2::uuid[]) and visible_role_ids <> '{}' and not visible_role_ids && $3
+        """,
+        business_id, list(record_ids), list(role_ids),
+    )  # fmt: skip
+    return {row[0] for row in rows}
+
+
 async def is_guarded(
     tx: Transaction, business_id: UUID, record_ids: Collection[UUID], role_ids: Collection[UUID]
 ) -> bool:
