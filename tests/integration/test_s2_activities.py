@@ -2,18 +2,23 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from libs.contracts.activity import Link
+from libs.contracts.directory import Record
 from libs.contracts.ids import preset_id_of, ulid_of, uuid7
 from libs.database import Database
-from tests.integration.test_lifecycle_reports import events
+from services.lifecycle import handlers
+from tests.integration.test_lifecycle_reports import admit, events, report
 from tests.support.accounts import AT, PATH, Accounts, save_person, save_record, uuid_text
 from tests.support.http import served, settle
 
 MakeDatabase = Callable[[str], Awaitable[Database]]
+WHEN = datetime(2030, 6, 1, tzinfo=UTC)
 ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 INVALID: list[tuple[str, Any]] = [
     ("accountId", "nobody"), ("accountId", str(uuid7())), ("activityTimestamp", "2030-06-01T10:00:00"),
@@ -247,6 +252,34 @@ async def test_the_list_goes_on_by_its_links_both_ways_and_does_not_slip(world: 
         other = await save_record(world.database, world.tenant.business_id, "Other")
         answer = await world.call("GET", "", params={"accountId": str(other), "limit": 2, "cursor": wrong})
         assert (answer.status_code, answer.json()["message"].split(":")[0]) == (400, "cursor")
+
+
+async def test_accounts_that_were_merged_list_the_activities_of_both_until_that_is_undone(world: Accounts) -> None:
+    other = await save_record(world.database, world.tenant.business_id, "Other")
+    own = (await world.create())["id"]
+    his = (await world.create(accountId=str(other), activityTimestamp="2030-06-02T10:00:00Z"))["id"]
+    both = report(
+        world.tenant.business_id, "schedule", "both", type="call", due_at=WHEN.replace(day=3),
+        links=[Link(object="account", record_id=each) for each in (world.account, other)],
+    )  # fmt: skip
+    await admit(world.database, both)
+    shared = ulid_of(both.activity_id)
+    merged = Record(
+        business_id=world.tenant.business_id, id=other, version=2, object="account", name="Other",
+        created_at=WHEN, updated_at=WHEN, merged_into=world.account,
+    )  # fmt: skip
+    async with world.database.work() as tx:
+        await handlers.copy_records(tx, [merged])
+    for account in (world.account, other):
+        answer = await world.call("GET", "", params={"accountId": str(account), "limit": 2})
+        assert [each["id"] for each in answer.json()["data"]] == [shared, his]
+        assert answer.json()["meta"]["total"] == 3, "what is linked to both is one"
+        second = await world.call("GET", "", params={"accountId": str(account), "limit": 2, "page": 2})
+        assert [each["id"] for each in second.json()["data"]] == [own]
+    async with world.database.work() as tx:
+        await handlers.copy_records(tx, [merged.model_copy(update={"version": 3, "merged_into": None})])
+    assert await world.listed() == [shared, own]
+    assert await world.listed(accountId=str(other)) == [shared, his]
 
 
 async def test_a_total_is_exact_up_to_its_bound_and_marked_beyond(

@@ -59,9 +59,11 @@ _LISTING = Listing(
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The activities of an account: what the caller sees (None: all), from whom some are hidden (None: from nobody)."""
+    """The activities of accounts that are one: what the caller sees (None: all), from whom some are hidden (None: from
+    nobody).
+    """
 
-    account_id: UUID
+    account_ids: tuple[UUID, ...]
     sight: Sight | None = None
     reader_id: UUID | None = None
 
@@ -81,4 +83,9 @@ def _linked(business_id: UUID, wanted: Wanted) -> Chosen:
     where = Where(business_id, "l.business_id = $1")
     where.rest += ["a.version = l.version", "a.deleted_at is null"]
     where.see(wanted.sight, wanted.reader_id)
-    return Chosen(where, (("l.account_id", where.argument([wanted.account_id, EVERY], "uuid[]")),))
+    ids = where.argument([*wanted.account_ids, EVERY], "uuid[]")
+    if len(wanted.account_ids) > 1:
+        where.rest.append(f"""not exists (
+            select from account_activity o where o.business_id = l.business_id and o.account_id = any({ids})
+                and o.account_id < l.account_id and o.activity_id = l.activity_id and o.version = l.version)""")
+    return Chosen(where, (("l.account_id", ids),))

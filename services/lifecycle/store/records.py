@@ -73,6 +73,21 @@ async def list_gone(
     }
 
 
+async def list_one(tx: Transaction, business_id: UUID, record_id: UUID) -> tuple[UUID, ...]:
+    """List the records that are one with a record since they were merged, this one too."""
+    rows = await tx.fetch(
+        """
+        select part.id from record
+        join record part on part.business_id = record.business_id
+            and (part.id = coalesce(record.merged_into, record.id)
+                 or part.merged_into = coalesce(record.merged_into, record.id))
+        where record.business_id = $1 and record.id = $2
+        """,
+        business_id, record_id,
+    )  # fmt: skip
+    return tuple(row[0] for row in rows)
+
+
 async def list_guarded(
     tx: Transaction, business_id: UUID, record_ids: Collection[UUID], role_ids: Collection[UUID]
 ) -> set[UUID]:

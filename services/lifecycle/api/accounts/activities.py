@@ -21,7 +21,7 @@ from services.lifecycle.domain import life
 from services.lifecycle.domain.held import LOG, PLAN, Assignee, Decision, Held, Subject, Told
 from services.lifecycle.domain.known import Known
 from services.lifecycle.recording import Entry
-from services.lifecycle.store import accounts, activities
+from services.lifecycle.store import accounts, activities, records
 
 router = APIRouter(prefix="/v1/accounts/activities")
 LIMIT_MAX = 100
@@ -39,7 +39,7 @@ async def list_activities(
     limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = 10,
     cursor: Cursor | None = None,
 ) -> Response:
-    """List the activities of an account, newest first.
+    """List the activities of an account and of those that were merged with it, newest first.
 
     `meta.next` and `meta.previous` find their page at once, however late it is. `total` is exact as long as at most
     5,000 activities have to be looked at for it, beyond that an estimate (`totalIsEstimate`).
@@ -50,7 +50,8 @@ async def list_activities(
         if account_id not in found or found[account_id][0] != accounts.ACCOUNT:
             raise NotFound(f"there is no account {account_id}")
         pager = Pager(caller, PageBody(page=page, page_size=limit, cursor=cursor), account_id, lambda each: each.at)
-        wanted = accounts.Wanted(account_id, await caller.sight(tx, known), await caller.reader(tx))
+        one = await records.list_one(tx, caller.business_id, account_id)
+        wanted = accounts.Wanted(one, await caller.sight(tx, known), await caller.reader(tx))
         count = await accounts.count_linked(tx, caller.business_id, wanted)
         listed = await accounts.list_linked(tx, caller.business_id, wanted, pager.page)
         turned = pager.turned(listed, count)
