@@ -1,7 +1,8 @@
 """Which activities a caller may see, as a condition in SQL: the same in every service that lists or counts them.
 
 A table of activities has these columns: `assignee_member_id`, `assignee_role_id`, `own` (the members who made, logged
-or did it), `type_id`, `logged_at`, `linked` (the records it is about); beside it `record` has `visible_role_ids`.
+or did it), `type_id`, `logged_at`, `linked` (the records it is about); beside it `record` has `visible_role_ids` and
+`merged_into` (the one that stands for it).
 For `admitted` it also has `readers` (the members who alone may see it; null: everybody) and `team_of` (a member whose
 colleagues may besides).
 """
@@ -82,10 +83,13 @@ def admitted(alias: str, first: int) -> str:
 
 
 def readable(business: str, record_ids: str, roles: str) -> str:
-    """Write the condition that none of some records is for other roles only."""
+    """Write the condition that none of some records, nor one that stands for one, is for other roles only."""
     return f"""not exists (
-        select from record as guarded where guarded.business_id = {business} and guarded.id = any({record_ids})
-            and guarded.visible_role_ids <> '{{}}' and not guarded.visible_role_ids && {roles}::uuid[])"""
+        select from record as guarded
+        left join record as root on root.business_id = guarded.business_id and root.id = guarded.merged_into
+        where guarded.business_id = {business} and guarded.id = any({record_ids})
+            and (guarded.visible_role_ids <> '{{}}' and not guarded.visible_role_ids && {roles}::uuid[]
+                 or root.visible_role_ids <> '{{}}' and not root.visible_role_ids && {roles}::uuid[]))"""
 
 
 SIGHT_ARGUMENTS = 6

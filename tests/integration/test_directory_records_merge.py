@@ -183,6 +183,22 @@ async def test_a_record_for_some_roles_is_there_for_their_members_alone(world: W
     assert [each["field"] for each in unknown.json()["errors"]] == ["visible_role_ids.0"]
 
 
+async def test_a_record_that_was_merged_into_one_for_some_roles_is_for_their_members_alone_too(world: World) -> None:
+    queue = (await world.call("POST", "/roles", {"name": "Queue"})).json()["id"]
+    agent, outsider = await world.member(queue), await world.member()
+    secret, merged = await world.make("contact", visible_role_ids=[queue]), await world.make("contact")
+    await world.call("POST", f"/records/contact/{secret['id']}/merge", {"record_id": merged["id"]})
+    for method, end in (("GET", ""), ("POST", "/unmerge"), ("POST", "/archive")):
+        hidden = await world.call(method, f"/records/contact/{merged['id']}{end}", **outsider)
+        assert hidden.status_code == 404, (method, end)
+    assert (await world.call("GET", f"/records/contact/{merged['id']}", **agent)).status_code == 200
+    put = await world.make("contact", external_ref="m-1")
+    await world.call("POST", f"/records/contact/{secret['id']}/merge", {"record_id": put["id"]})
+    refused = await world.call("PUT", "/records/contact/by-ref/m-1", {"name": "Taken"}, **outsider)
+    assert refused.status_code == 404
+    assert (await world.call("PUT", "/records/contact/by-ref/m-1", {"name": "Taken"}, **agent)).status_code == 200
+
+
 def request(world: World, record: dict[str, Any], **fields: Any) -> RecordRequested:
     return RecordRequested(
         request_id=uuid7(), business_id=UUID(world.own["id"]), object="contact", record_id=UUID(record["id"]),

@@ -69,10 +69,10 @@ class World:
         async with self.database.work() as tx:
             await handlers.count_activities(tx, [event(state, kind) for state in states])
 
-    async def record(self, *role_ids: UUID) -> UUID:
+    async def record(self, *role_ids: UUID, merged_into: UUID | None = None) -> UUID:
         record = Record(
             business_id=self.tenant.business_id, id=uuid7(), version=1, object="contact", name="Grace",
-            created_at=START, updated_at=START, visible_role_ids=list(role_ids),
+            created_at=START, updated_at=START, visible_role_ids=list(role_ids), merged_into=merged_into,
         )  # fmt: skip
         async with self.database.work() as tx:
             await handlers.know_records(tx, [record])
@@ -213,6 +213,15 @@ async def test_conversations_are_counted_for_their_agent_and_for_those_who_see_a
     await world.hear([made])
     assert await world.told(bob) == {ids[1]}, "as an activity it is seen as that is"
     assert await world.told(other) == {str(made.activity_id)}
+
+
+async def test_what_is_about_a_record_that_one_for_some_roles_stands_for_is_for_those_alone(world: World) -> None:
+    agent, outsider = await world.bob(EVERYTHING), await world.bob(EVERYTHING)
+    secret = await world.record(agent.role)
+    merged = await world.record(merged_into=secret)
+    state = activity(world.tenant.business_id, links=[Link(object="contact", record_id=merged)])
+    await world.hear([state])
+    assert [await world.told(each) for each in (agent, outsider)] == [{str(state.activity_id)}, set()]
 
 
 async def test_rows_of_before_are_hidden_from_narrow_views_until_they_are_heard_again(world: World) -> None:

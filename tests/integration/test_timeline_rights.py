@@ -180,6 +180,22 @@ async def test_a_record_for_some_roles_has_a_timeline_for_their_members_alone(wo
     assert ids(await world.rows(open_one, agent)) == [str(about_open), str(about_both)]
 
 
+async def test_a_record_that_was_merged_into_one_for_some_roles_is_for_them_alone_too(world: World) -> None:
+    _, queue, agent = await world.member(logged_view="all", scheduled_view="all")
+    _, _, outsider = await world.member(logged_view="all", scheduled_view="all")
+    secret, merged = await world.record(uuid7(), visible_role_ids=[queue]), await world.record(uuid7())
+    other = await world.record(uuid7())
+    about = await world.activity(merged, other)
+    assert ids(await world.rows(other, outsider)) == [str(about)]
+    await world.record(merged, 2, merged_into=secret)
+    assert ids(await world.rows(secret, agent)) == [str(about)]
+    assert await world.rows(other, outsider) == []
+    body = {"object": "contact", "record_ids": [str(merged)]}
+    badge = await world.http.post("/api/timeline/badges", json=body, headers=outsider)
+    assert badge.json()["counts"] == {str(merged): 0}
+    assert (await world.http.get(f"/api/timeline/contact/{merged}", headers=outsider)).status_code == 404
+
+
 async def test_types_that_are_not_shared_with_a_member_are_not_on_the_timeline(world: World) -> None:
     contact = await world.record(uuid7())
     _, role, inside = await world.member(logged_view="all")

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from libs.access.sight import readable
 from libs.database import Transaction
 
 Row = dict[str, Any]
@@ -35,7 +36,7 @@ class Place:
 
 
 def _seen(place: str) -> str:
-    return f"({place}::uuid[] is null or record.visible_role_ids = '{{}}' or record.visible_role_ids && {place})"
+    return f"({place}::uuid[] is null or {readable('record.business_id', 'array[record.id]', place)})"
 
 
 async def save_records(

@@ -46,11 +46,11 @@ async def list_records(
     With `role_ids` neither are those that are for other roles only.
     """
     rows = await tx.fetch(
-        """
+        f"""
         select id, object, name, deleted_at is not null from record
         where business_id = $1 and id = any($2::uuid[])
-            and ($3::uuid[] is null or visible_role_ids = '{}' or visible_role_ids && $3)
-        """,
+            and ($3::uuid[] is null or {readable("$1", "array[record.id]", "$3")})
+        """,  # noqa: S608 - fixed texts
         business_id, list(record_ids), None if role_ids is None else list(role_ids),
     )  # fmt: skip
     return {row[0]: (row[1], row[2], row[3]) for row in rows}
@@ -93,10 +93,10 @@ async def list_guarded(
 ) -> set[UUID]:
     """Tell which of these records are for other roles only."""
     rows = await tx.fetch(
-        """
+        f"""
         select id from record
-        where business_id = $1 and id = any($2::uuid[]) and visible_role_ids <> '{}' and not visible_role_ids && $3
-        """,
+        where business_id = $1 and id = any($2::uuid[]) and not {readable("$1", "array[record.id]", "$3")}
+        """,  # noqa: S608 - fixed texts
         business_id, list(record_ids), list(role_ids),
     )  # fmt: skip
     return {row[0] for row in rows}

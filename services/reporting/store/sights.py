@@ -14,19 +14,20 @@ async def save_records(tx: Transaction, events: Sequence[Record]) -> None:
     """Save for whom records are, where that is newer."""
     await tx.execute(
         """
-        insert into record (business_id, id, version, visible_role_ids)
-        select distinct on (business_id, id) business_id, id, version, visible_role_ids::uuid[]
-        from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[])
-            as new (business_id, id, version, visible_role_ids)
+        insert into record (business_id, id, version, visible_role_ids, merged_into)
+        select distinct on (business_id, id) business_id, id, version, visible_role_ids::uuid[], merged_into
+        from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::uuid[])
+            as new (business_id, id, version, visible_role_ids, merged_into)
         order by business_id, id, version desc
         on conflict (business_id, id) do update
-        set version = excluded.version, visible_role_ids = excluded.visible_role_ids
+        set version = excluded.version, visible_role_ids = excluded.visible_role_ids, merged_into = excluded.merged_into
         where record.version < excluded.version
         """,
         [each.business_id for each in events],
         [each.id for each in events],
         [each.version for each in events],
         [written(each.visible_role_ids) for each in events],
+        [each.merged_into for each in events],
     )
 
 

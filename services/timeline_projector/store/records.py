@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from libs.access import Principal
-from libs.access.sight import Sight, sight_of
+from libs.access.sight import Sight, readable, sight_of
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.directory import Record
 from libs.database import Transaction
@@ -108,11 +108,11 @@ async def find_record(
     None when nothing is known of it, or when it is for other roles than `role_ids` only.
     """
     row = await tx.find(
-        """
+        f"""
         select deleted_at is null, coalesce(merged_into, id) from record
         where business_id = $1 and object = $2 and id = $3
-            and ($4::uuid[] is null or visible_role_ids = '{}' or visible_role_ids && $4)
-        """,
+            and ($4::uuid[] is null or {readable("$1", "array[record.id]", "$4")})
+        """,  # noqa: S608 - fixed texts
         *place,
         None if role_ids is None else list(role_ids),
     )

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from libs.access.sight import Sight, arguments_of, seen
+from libs.access.sight import Sight, arguments_of, readable, seen
 from libs.database import Transaction
 from services.timeline_projector.domain.lines import EVERY
 from services.timeline_projector.store.entries import LAST, LINE, OF_LINE
@@ -144,4 +144,4 @@ def _counted(root: str, first: int) -> str:
 
 def _readable(first: int) -> str:
     user, roles = f"${first}", f"${first + 1}"
-    return f"({user}::uuid is null or record.visible_role_ids = '{{}}' or record.visible_role_ids && {roles})"
+    return f"({user}::uuid is null or {readable('record.business_id', 'array[record.id]', roles)})"
