@@ -22,11 +22,12 @@ DEMANDED: dict[str, tuple[str, ...]] = {
     "directory.write": (ADMIN_DIRECTORY,),
     "webhooks.read": (ADMIN_WEBHOOKS,),
     "webhooks.write": (ADMIN_WEBHOOKS,),
+    "ingest.read": ("scheduled.view", "logged.view"),
     "ingest.write": tuple(name for name in ACTIVITY_PERMISSIONS if not name.endswith(".view")),
 }
 """What a scope takes besides where a member calls: each of these permissions for `all`.
 
-Reports of an upstream system may be about anybody's activities, and deliveries show anybody's.
+Reports of an upstream system may be about anybody's activities; receipts and deliveries tell of anybody's.
 """
 
 

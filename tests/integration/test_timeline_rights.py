@@ -209,3 +209,21 @@ async def test_types_that_are_not_shared_with_a_member_are_not_on_the_timeline(w
     async with world.database.work() as tx:
         await handlers.name_types(tx, [kind])
     assert (len(await world.rows(contact, inside)), len(await world.rows(contact, outside))) == (1, 0)
+
+
+async def test_receipts_are_for_members_who_see_everything(
+    make_database: Callable[[str], Awaitable[Database]],
+) -> None:
+    database = await make_database("ingest")
+    tenant = await settle(database)
+    async with served("ingest", database) as http:
+        reports = World(http, database, tenant)
+        _, _, whole = await reports.member(logged_view="all", scheduled_view="all")
+        _, _, narrow = await reports.member(logged_view="all", scheduled_view="my")
+        for path, query in (
+            (f"/ingest/receipts/{uuid7()}", {}),
+            ("/ingest/receipts", {"source": "a", "source_ref": "b"}),
+        ):
+            answers = [await http.get(path, params=query, headers=headers) for headers in (whole, narrow)]
+            assert [answer.status_code for answer in answers] == [404, 403]
+            assert answers[1].json()["code"] == "not_permitted"
