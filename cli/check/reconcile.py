@@ -26,6 +26,8 @@ async def reconcile(stores: Stores, business_id: UUID, full: bool) -> AsyncItera
             yield difference
     async for difference in compare_conversations(stores, business_id, full):
         yield difference
+    for difference in await _compare_same(stores["lifecycle"], business_id):
+        yield difference
     for difference in await _compare_rollups(stores["reporting"], business_id):
         yield difference
     for difference in await _compare_badges(stores["timeline_projector"], business_id):
@@ -160,6 +162,22 @@ async def _compare_receipts(stores: Stores, business_id: UUID) -> AsyncIterator[
         for difference in compare.compare_receipts(identities, admissions, outcomes):
             yield difference
         after = upto
+
+
+async def _compare_same(lifecycle: Database, business_id: UUID) -> list[str]:
+    """Whatever is counted as another activity is so with one that stands for itself."""
+    rows = await pages.rows_of(
+        lifecycle,
+        """
+        select told.activity_id, told.same_as from activity as told
+        left join activity as stands on stands.business_id = $1 and stands.activity_id = told.same_as
+            and stands.same_as is null and stands.deleted_at is null and stands.retracted_at is null
+        where told.business_id = $1 and told.same_as is not null
+            and (stands.activity_id is null or told.deleted_at is not null or told.retracted_at is not null)
+        """,
+        business_id,
+    )
+    return [f"activity {row[0]}: is counted as {row[1]}, and one of the two does not stand" for row in rows]
 
 
 async def _compare_rollups(reporting: Database, business_id: UUID) -> list[str]:

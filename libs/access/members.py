@@ -99,6 +99,14 @@ async def list_zones(tx: Transaction, business_ids: Collection[UUID]) -> dict[UU
     return {row[0]: row[1] for row in rows}
 
 
+async def list_zones_and_settings(tx: Transaction, business_ids: Collection[UUID]) -> dict[UUID, tuple[str, bytes]]:
+    """Find the zones of businesses, with their settings as JSON; unknown ones are not in the answer."""
+    rows = await tx.fetch(
+        "select business_id, zone, settings from business where business_id = any($1::uuid[])", list(business_ids)
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
 async def list_settings(tx: Transaction, business_ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
     """Find the settings of businesses; unknown ones are not in the answer."""
     rows = await tx.fetch(

@@ -55,6 +55,28 @@ class Append(Shape):
     source_ref: str | None = None
 
 
+class SameReport(Shape):
+    """Another activity that tells of the same event, as each of them names all others. It holds no texts.
+
+    `links`: the records it is about; `member_ids`: whose own it is. `linked_by`: the member who linked the two by hand.
+    Where they were recognised, `agreed` says in what (`records`, `type`, `time`, `conversation`), and `gap_s` how many
+    seconds lay between them; neither is set where a third one links the two. `differs`: what it says otherwise.
+    """
+
+    activity_id: UUID
+    source: str
+    source_kind: SourceKind
+    logged_at: Instant
+    occurred_at: Instant | None = None
+    links: list[Link] = Field(default_factory=list)
+    member_ids: list[UUID] = Field(default_factory=list)
+    linked_at: Instant
+    linked_by: UUID | None = None
+    agreed: list[str] = Field(default_factory=list)
+    gap_s: int | None = None
+    differs: list[str] = Field(default_factory=list)
+
+
 class Activity(Shape):
     """The full state of an activity at one version. Instants are UTC.
 
@@ -63,7 +85,8 @@ class Activity(Shape):
     `appends` holds the newest 20; `appends_count` counts all. `erased_at`: its texts and people were erased.
     `interaction_id`: the conversation that it was made from. `series_id` and `occurs_on`: it is an occurrence of a
     recurrence, the one of that day. `privacy`: who may see it; `private`: its creator and
-    whoever takes part, `team`: besides them those who share a role with the creator.
+    whoever takes part, `team`: besides them those who share a role with the creator. `same`: the other activities that
+    tell of the same event; `same_as`: the one of them that is shown and counted for all (null: it is this one).
     """
 
     business_id: UUID
@@ -117,6 +140,8 @@ class Activity(Shape):
     appends_count: int = 0
     privacy: Privacy = "public"
     comments_count: int = 0
+    same_as: UUID | None = None
+    same: list[SameReport] = Field(default_factory=list)
 
 
 class Change(Shape):
@@ -149,9 +174,21 @@ def newest_of(events: Sequence[ActivityEvent]) -> dict[tuple[UUID, UUID], Activi
 
 
 def own_of(activity: Activity) -> list[UUID]:
-    """Name the members whose own an activity is: who made, logged or did it."""
+    """Name the members whose own an activity is: who made, logged or did it, or another report that it stands for."""
     people = (activity.created_by, activity.logged_by, activity.actor)
-    return list(dict.fromkeys(each.member_id for each in people if each is not None and each.member_id is not None))
+    own = [each.member_id for each in people if each is not None and each.member_id is not None]
+    if activity.same and activity.same_as is None:
+        own += [member_id for other in activity.same for member_id in other.member_ids]
+    return list(dict.fromkeys(own))
+
+
+def links_shown(activity: Activity) -> list[Link]:
+    """Name where an activity is shown: wherever a report of its event is linked, if it stands for that event."""
+    if not activity.same:
+        return activity.links
+    if activity.same_as is not None:
+        return []
+    return [*activity.links, *(link for other in activity.same for link in other.links)]
 
 
 def readers_of(activity: Activity) -> list[UUID] | None:
@@ -179,8 +216,10 @@ def taking_part(activity: Activity) -> list[UUID]:
 
 
 def linked_of(activity: Activity) -> list[UUID]:
-    """Name the records that an activity is about, also those that are known by their external ref alone."""
-    return records_in(activity.business_id, activity.links)
+    """Name the records that an activity is about, also those that are known by their external ref alone, and those of
+    the reports that it stands for.
+    """
+    return records_in(activity.business_id, links_shown(activity) or activity.links)
 
 
 def records_in(business_id: UUID, links: Sequence[Link]) -> list[UUID]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 from typing import NamedTuple
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from libs.contracts.report import ReportReceived
 from libs.database import Transaction
 from libs.messaging.outbox import Outgoing, append
 from services.lifecycle import looking, recording
+from services.lifecycle.domain import recognition
 from services.lifecycle.domain import reports as rules
 from services.lifecycle.domain.held import Decision, Held, Reason, refused
 from services.lifecycle.domain.known import Known
@@ -63,7 +65,7 @@ async def admit(tx: Transaction, arrived: Sequence[ReportReceived], now: datetim
         answers = _settle_all(fresh, held, waited, known, now)
     again = [_answer_again(each, now) for each in earlier.values()]
     entries = _entries(answers, known)
-    await recording.record(tx, entries, again + [_answer(each, now) for each in _last(answers)])
+    await recording.record(tx, entries, chain(again, (_answer(each, now) for each in _last(answers))))
     await _save(tx, answers, reports.keys() - earlier.keys())
 
 
@@ -81,7 +83,7 @@ async def retry(tx: Transaction, keys: Sequence[Key], now: datetime) -> int:
         for key, pending in waited.items()
         for pair in rules.settle_waiting(held[key], pending, known[key[0]], now)
     ]
-    await recording.record(tx, _entries(answers, known), [_answer(each, now) for each in answers])
+    await recording.record(tx, _entries(answers, known), (_answer(each, now) for each in answers))
     await _save(tx, answers, set())
     await admissions.note_seen(tx, list(waited))
     return sum(map(len, waited.values()))
@@ -147,10 +149,13 @@ def _settle_all(
 
 def _entries(answers: Sequence[Answer], known: dict[UUID, Known]) -> list[Entry]:
     return [
-        Entry(decision, known[report.business_id].person(report.report.actor), receipt_id=report.receipt_id)
+        Entry(
+            decision, known[report.business_id].person(report.report.actor), receipt_id=report.receipt_id,
+            recognise=known[report.business_id].recognises,
+        )
         for report, decision in answers
         if decision.outcome == "applied"
-    ]
+    ]  # fmt: skip
 
 
 async def _save(tx: Transaction, answers: Sequence[Answer], arrived: set[Key]) -> None:
@@ -178,7 +183,8 @@ def _last(answers: Sequence[Answer]) -> list[Answer]:
 
 def _admission(answer: Answer) -> Admission:
     report, decision = answer
-    reasons = _encode(decision.reasons) if decision.reasons else None
+    said = _reasons(decision)
+    reasons = _encode(said) if said else None
     return Admission(
         report.business_id, report.receipt_id, report.activity_id, decision.outcome, _version_of(decision), reasons
     )
@@ -190,6 +196,14 @@ def _version_of(decision: Decision) -> int | None:
     return decision.held.activity.version
 
 
+def _reasons(decision: Decision) -> list[ReasonShape]:
+    """Say why, or of what was applied which other reports are of the same event: known once it is recorded."""
+    if decision.reasons or decision.held is None or not decision.held.activity.same:
+        return list(decision.reasons)
+    reason = recognition.reason_of(decision.held.activity)
+    return [] if reason is None else [reason]
+
+
 def _answer(answer: Answer, now: datetime) -> Outgoing:
     report, decision = answer
     event = ReportAnswered(
@@ -199,7 +213,7 @@ def _answer(answer: Answer, now: datetime) -> Outgoing:
         outcome=decision.outcome,
         answered_at=now,
         version=_version_of(decision),
-        reasons=list(decision.reasons),
+        reasons=_reasons(decision),
     )
     key = key_of(report.business_id, report.activity_id)
     return Outgoing(("activity.answered",), key, _encode(event), id=report.receipt_id)

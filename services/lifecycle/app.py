@@ -6,8 +6,19 @@ from libs.contracts.record import RecordChanged, RecordRefused
 from libs.contracts.report import ReportReceived
 from libs.service import Service
 from libs.service.erasures import FailingErasures
-from services.lifecycle import ahead, erasing, handlers, remapping, waits
-from services.lifecycle.api import bulk, fields, lists, logged, objects, occurrences, rules, scheduled, undo
+from services.lifecycle import ahead, erasing, handlers, rechecks, remapping, waits
+from services.lifecycle.api import (
+    bulk,
+    fields,
+    lists,
+    logged,
+    objects,
+    occurrences,
+    rules,
+    same_events,
+    scheduled,
+    undo,
+)
 from services.lifecycle.api.accounts import activities, comments
 from services.lifecycle.settings import Settings
 from services.lifecycle.store import erasures
@@ -16,6 +27,7 @@ MINUTE_S = 60.0
 ERASING_S = 1.0
 FAILING_S = 10.0
 REMAPPING_S = 1.0
+RECHECKING_S = 1.0
 
 
 def create(settings: Settings) -> Service:
@@ -23,7 +35,16 @@ def create(settings: Settings) -> Service:
     service = Service("lifecycle", settings, consumers=settings.lifecycle_consumers)
     fixed = (bulk.router, lists.router, occurrences.router, scheduled.router, objects.router, logged.router)
     named = (lists.responses, fields.router, rules.router, objects.detail)
-    for router in (undo.router, scheduled.first, logged.first, *fixed, *named, activities.router, comments.router):
+    for router in (
+        undo.router,
+        same_events.router,
+        scheduled.first,
+        logged.first,
+        *fixed,
+        *named,
+        activities.router,
+        comments.router,
+    ):
         service.serve(router, invalid_status=400)
     service.on(ReportReceived, handlers.admit_activities, on_set_aside=handlers.answer_set_aside)
     service.on(InteractionClosed, handlers.enter_conversations, latest=True)
@@ -36,6 +57,7 @@ def create(settings: Settings) -> Service:
     service.every(MINUTE_S, ahead.make_occurrences)
     service.every(ERASING_S, erasing.go_on)
     service.every(REMAPPING_S, remapping.replace_options)
+    service.every(RECHECKING_S, rechecks.look_again)
     failing = FailingErasures(erasures.list_failing)
     service.every(FAILING_S, failing.look)
     service.ready_when(failing.problems)

@@ -30,8 +30,9 @@ async def enter(tx: Transaction, events: Sequence[InteractionClosed], now: datet
     if not fresh:
         return
     known = await _look_up(tx, fresh, now)
-    decisions = [rules.become(talk, known[talk.business_id], now) for talk in fresh]
-    await recording.record(tx, [Entry(decision) for decision in decisions if decision is not None])
+    decided = [(rules.become(talk, known[talk.business_id], now), known[talk.business_id]) for talk in fresh]
+    entries = [Entry(each, recognise=about.recognises) for each, about in decided if each is not None]
+    await recording.record(tx, entries)
 
 
 async def _look_up(tx: Transaction, talks: Sequence[Interaction], now: datetime) -> dict[UUID, Known]:

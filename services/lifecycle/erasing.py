@@ -72,7 +72,8 @@ async def _erase_slice(tx: Transaction, erasure: Erasure, at: datetime) -> tuple
     linked = [(erasure.business_id, activity_id) for activity_id, is_linked in looked_at if is_linked]
     if linked:
         held = await activities.lock_activities(tx, linked)
-        await recording.record(tx, [Entry(rules.erase(each, erasure.record_id, at)) for each in held.values()])
+        erased = [rules.erase(each, erasure.record_id, at) for each in held.values()]
+        await recording.record(tx, [Entry(each, recognise=False) for each in erased])
         await erasures.erase_versions(tx, linked)
         await comments.erase_comments(tx, linked)
         for reports in (await admissions.list_waiting(tx, linked)).values():

@@ -4,15 +4,20 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from libs.access.members import list_members, list_roles, list_zones
+from libs.access.members import list_members, list_roles, list_zones_and_settings
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.ids import key_of
 from libs.contracts.report import ReportReceived
 from libs.database import Transaction
 from libs.messaging.outbox import Outgoing, append
+from services.lifecycle.domain.alike import SETTING
 from services.lifecycle.domain.known import Known, uuid_or_none
 from services.lifecycle.domain.presets import RECORD_OBJECTS, presets_of
 from services.lifecycle.store import objects, records
+
+_UNKNOWN = ("UTC", b"{}")
+_RECOGNISES = f'"{SETTING}"'.encode()
+"""Stands in the settings of businesses that want reports of one event recognised."""
 
 
 async def look_up(
@@ -27,15 +32,16 @@ async def look_up(
     `own_objects`: also the record objects that the businesses made for themselves.
     """
     types = await find_types(tx, business_ids, now)
-    zones = await list_zones(tx, business_ids)
+    settled = await list_zones_and_settings(tx, business_ids)
     own = await records.list_objects(tx, business_ids) if own_objects or _has_linked_fields(types) else {}
     known = {
         business_id: Known(
             business_id,
-            zones.get(business_id, "UTC"),
+            settled.get(business_id, _UNKNOWN)[0],
             _by_name(types[business_id]),
             record_objects=frozenset(own.get(business_id, ())),
             locked=own.get(business_id, {}),
+            recognises=_RECOGNISES in settled.get(business_id, _UNKNOWN)[1],
         )
         for business_id in business_ids
     }

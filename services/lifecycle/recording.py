@@ -1,7 +1,7 @@
 """Decisions become versions: rows, history and events, in one transaction. Routes and handlers write by this alone."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from libs.contracts.ids import event_id_of, key_of
 from libs.contracts.record import RecordRequested as RequestShape
 from libs.database import Transaction
 from libs.messaging.outbox import Outgoing, append
-from services.lifecycle import recurring
+from services.lifecycle import recognition, recurring
 from services.lifecycle.domain.chain import SALT_BYTES, Skeleton, content_hash_of, hash_of
 from services.lifecycle.domain.held import ActivityEvent, Change, Decision, Held
 from services.lifecycle.domain.privacy import restricted_of
@@ -25,20 +25,27 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Entry(NamedTuple):
-    """An applied decision, by whom, and by which request or report."""
+    """An applied decision, by whom, and by which request or report.
+
+    `recognise`: whether the business wants reports of one event recognised (None: only what is linked is looked at).
+    """
 
     decision: Decision
     by: contract.Person | None = None
     request_id: str | None = None
     receipt_id: UUID | None = None
+    recognise: bool | None = None
 
 
-async def record(tx: Transaction, entries: Sequence[Entry], answers: Sequence[Outgoing] = ()) -> None:
+async def record(tx: Transaction, entries: Sequence[Entry], answers: Iterable[Outgoing] = ()) -> None:
     """Save the new versions and put their events into the outbox, those of one activity in the order given.
 
-    `answers` leave with them: each statement saved is a tenth of what a single report costs.
+    `answers` leave with them: each statement saved is a tenth of what a single report costs. They are written last,
+    when it is known which events the activities tell of.
     """
     entries = [*entries, *await _following(tx, entries)]
+    others, told = await recognition.recognise(tx, [(entry.decision, entry.recognise) for entry in entries])
+    entries += [Entry(each, recognise=False) for each in others]
     rounds: list[list[Version]] = []
     chains: dict[Key, tuple[int, bytes]] = {}
     events: list[Outgoing] = []
@@ -64,12 +71,13 @@ async def record(tx: Transaction, entries: Sequence[Entry], answers: Sequence[Ou
     if additions:
         await activities.insert_appends(tx, additions)
     await _save_beside(tx, [each.held for versions in rounds for each in versions])
-    await append(tx, [*events, *answers])
+    await append(tx, [*events, *answers, *told])
 
 
 async def _save_beside(tx: Transaction, saved: Sequence[Held]) -> None:
     """Keep what lists ask for besides: the accounts that activities are linked to, and who may see them."""
-    linked = [row for held in saved if held.activity.links for row in accounts.linked_of(held.activity)]
+    placed = [held.activity for held in saved if held.activity.links or held.activity.same]
+    linked = [row for activity in placed for row in accounts.linked_of(activity)]
     if linked:
         await accounts.save_linked(tx, linked)
     restricted = [row for held in saved if (row := restricted_of(held)) is not None]

@@ -231,6 +231,8 @@ ROWS = [
     Row(f"GET {LOGGED}/{{activity_id}}/history", "activities.read", "logged"),
     Row(f"POST {LOGGED}/{{activity_id}}/restore", "activities.write", "logged"),
     Row(f"POST {LOGGED}/{{activity_id}}/undo", "activities.write", "spare_logged", body(text="wrong"), 201),
+    Row(f"PUT {LOGGED}/{{activity_id}}/same-event/{{other_id}}", "activities.write", "logged", ok=409),
+    Row(f"DELETE {LOGGED}/{{activity_id}}/same-event", "activities.write", "logged"),
     Row(f"GET {ACCOUNTS}", "activities.read", "account", lambda known: {"params": {"accountId": known}}),
     Row(f"POST {ACCOUNTS}", "activities.write", "account", meeting, 201),
     Row(f"GET {ACCOUNTS}/{{activity_id}}", "activities.read", "scheduled"),

@@ -1,6 +1,7 @@
 """An activity goes all the way: reported, admitted, shown, counted, told."""
 
 import base64
+import itertools
 import json
 from typing import Any
 
@@ -90,6 +91,51 @@ async def test_a_report_is_shown_counted_and_told(client: httpx.AsyncClient, bus
         assert body["data"]["activity_id"] == answer["activity_id"]
         assert body["data"]["scheduled_activity_id"] is None
         assert base64.b64decode(made.json()["secret"].removeprefix("whsec_"))
+
+
+async def test_two_reports_of_one_event_are_shown_and_counted_once_until_somebody_parts_them(
+    client: httpx.AsyncClient, business: Business
+) -> None:
+    contact = await make_contact(client, business, "c-two")
+    wanted = {"settings": {"same_event": {"sources": ["phone", "crm"]}}}
+    assert (await client.patch("/api/directory/business", headers=business.headers, json=wanted)).status_code == 200
+    links, days = [{"object": "contact", "external_ref": "c-two"}], itertools.count(1)
+    second: dict[str, Any] = {}
+
+    async def recognised() -> bool:
+        """The setting has arrived where activities are decided; each look is about another day."""
+        nonlocal second
+        day = next(days)
+        for source in ("phone", "crm"):
+            told = report(f"two-{day}", source=source, occurred_at=f"2025-03-{day:02}T10:00:00Z", links=links)
+            answer = await client.post("/ingest/activities", headers=business.headers, json=told)
+            second = await until_applied(client, business, answer.json()["receipt_id"])
+        return [reason["code"] for reason in second["reasons"]] == ["same_event"]
+
+    async with Sink.started() as sink:
+        endpoint = {"url": sink.url(), "event_types": ["activity.logged"]}
+        await client.post("/api/webhooks/endpoints", headers=business.headers, json=endpoint)
+        await eventually(recognised, 15, "the second report is recognised")
+        day = f"2025-03-{next(days) - 1:02}"
+        path = f"/api/activities/logged/{second['activity_id']}"
+        first = (await client.get(path, headers=business.headers)).json()["same_as"]
+
+        async def seen(versions: list[str]) -> tuple[list[Any], int]:
+            fresh = {"min_version": versions}
+            shown = await client.get(f"/api/timeline/contact/{contact}", headers=business.headers, params=fresh)
+            span = {"from": day, "to": day, "granularity": "day", "group_by": "source", **fresh}
+            counted = await client.get("/api/reports/volume", headers=business.headers, params=span)
+            assert (shown.status_code, counted.status_code) == (200, 200)
+            return [line for line in shown.json()["results"] if line["at"][:10] == day], counted.json()["total"]
+
+        lines, total = await seen([f"{second['activity_id']}:1", f"{first}:2"])
+        assert [(line["activity_id"], line["same"][0]["source"], total) for line in lines] == [(first, "crm", 1)]
+        bodies = [json.loads(request.body) for request in await sink.received(2 * int(day[-2:]))]
+        told = {body["data"]["activity_id"]: body["data"] for body in bodies}
+        assert (told[first]["same_as"], told[second["activity_id"]]["same_as"]) == (None, first)
+        assert (await client.delete(f"{path}/same-event", headers=business.headers)).status_code == 200
+        lines, total = await seen([f"{second['activity_id']}:2", f"{first}:3"])
+        assert ({line["activity_id"] for line in lines}, total) == ({first, second["activity_id"]}, 2)
 
 
 async def test_the_same_report_again_answers_the_same_and_another_body_is_refused(

@@ -65,7 +65,9 @@ async def test_it_has_the_source_interaction_the_first_message_the_channel_and_t
         head.interaction_id, "pbx", "interaction",
     )  # fmt: skip
     assert (activity.type, activity.first_message, activity.direction) == ("whatsapp", "Hello 👋", "inbound")
-    assert activity.metadata == {"channel": "whatsapp", "messages_count": 2, "disposition": "solved"}
+    assert activity.metadata == {
+        "channel": "whatsapp", "messages_count": 2, "disposition": "solved", "conversation_id": head.source_ref,
+    }  # fmt: skip
     assert activity.actor is not None
     assert (activity.actor.member_id, activity.actor.name) == (tenant.user_id, "Ada")
     assert (activity.occurred_at, activity.logged_at, activity.duration_min) == (head.opened_at, head.closed_at, 9)

@@ -1,10 +1,10 @@
 """A business's own settings."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import Field
+from pydantic import AfterValidator, Field, field_validator
 
 from libs.access import Principal, may
 from libs.contracts.interaction import Channel
@@ -24,6 +24,43 @@ Reader = Annotated[Principal, Depends(may("directory.read"))]
 Writer = Annotated[Principal, Depends(may("directory.write"))]
 
 FIELDS_MAX = 100
+SOURCES_MAX = 200
+TOLERANCE_MAX_S = 3_600
+
+Agreement = Literal["records", "type", "time", "conversation"]
+
+
+def _checked(agree: list[Agreement]) -> list[Agreement]:
+    if "conversation" not in agree and not {"records", "time"} <= {*agree}:
+        raise ValueError("must have `conversation`, or `records` and `time`: anything else is the same too easily")
+    return agree
+
+
+class SameEventBody(Body):
+    """When two logged activities of different tellers (systems, or members by hand) are reports of the same event.
+
+    `sources`: whose reports are compared, and in this order whose is shown where they differ; null: everybody's, the
+    one that began first is shown. `types`: the api_names of activity objects; null: all. `agree`: what has to agree:
+    `records` (at least one, and none of an object that both name differs), `type`, `time` (they overlap, or lie no more
+    than `tolerance_s` apart), `conversation` (what `metadata` says under `conversation_key`). Different conversations
+    never are the same event.
+    """
+
+    sources: Annotated[list[Annotated[str, Line(255)]], Field(min_length=1, max_length=SOURCES_MAX)] | None = None
+    types: Annotated[list[Annotated[str, Line(255)]], Field(min_length=1, max_length=FIELDS_MAX)] | None = None
+    tolerance_s: Annotated[int, Field(ge=0, le=TOLERANCE_MAX_S)] = 120
+    agree: Annotated[list[Agreement], AfterValidator(_checked)] = Field(
+        default_factory=lambda: list[Agreement](("records", "type", "time"))
+    )
+    conversation_key: Annotated[str, Line(100)] = "conversation_id"
+
+    @field_validator("sources")
+    @classmethod
+    def _each_once(cls, sources: list[str] | None) -> list[str] | None:
+        for place, source in enumerate(sources or ()):
+            if source in (sources or ())[:place]:
+                raise ValueError(f"{source!r} stands twice; the order says whose report is shown")
+        return sources
 
 
 class SettingsBody(Body):
@@ -32,10 +69,12 @@ class SettingsBody(Body):
     `significant_contact_fields`: what of a contact makes an entry on its timeline when it changes: `name`, `status`,
     `owner`, `account`, or a field's name. By default these four with `email`, `phone` and `do_not_contact`.
     `activities_from_channels`: the channels whose closed conversations become activities. By default all of them.
+    `same_event`: when reports of two sources are taken for reports of the same event. By default never.
     """
 
     significant_contact_fields: Annotated[list[Annotated[str, Line(255)]], Field(max_length=FIELDS_MAX)] | None = None
     activities_from_channels: Annotated[list[Channel], Field(max_length=FIELDS_MAX)] | None = None
+    same_event: SameEventBody | None = None
 
 
 class BusinessPatch(Body):
@@ -64,6 +103,8 @@ async def change_business(body: BusinessPatch, principal: Writer, request: Reque
             rules.check_version(before["version"], if_match(request))
             settings = orjson.loads(before["settings"])
             changes = body.settings.model_dump(exclude_unset=True)
+            if body.settings.same_event is not None:
+                changes["same_event"] = body.settings.same_event.model_dump(exclude_none=True)
             after = rules.merge_fields(settings, changes)
             if after == settings:
                 return versioned(shown(before), before["version"], wrote=before["id"])

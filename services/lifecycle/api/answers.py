@@ -58,6 +58,7 @@ def shown_scheduled(
         "created_by": _plain(activity.created_by),
         "series_id": activity.series_id,
         "occurs_on": activity.occurs_on,
+        "same_as": activity.same_as,
         "access": {
             "view": True,
             "edit": activity.logged_at is None and rights.may("edit", activity),
@@ -101,7 +102,29 @@ def shown_logged(
         "source_ref": activity.source_ref,
         "appends": additions,
         "appends_count": activity.appends_count,
+        "same_as": activity.same_as,
+        "same": shown_same(activity),
     }
+
+
+def shown_same(activity: contract.Activity) -> list[dict[str, Any]]:
+    """Show which other reports tell of the same event: who told it, when, why they are linked, what differs."""
+    return [
+        {
+            "activity_id": each.activity_id,
+            "source": each.source,
+            "source_kind": each.source_kind,
+            "logged_at": each.logged_at,
+            "occurred_at": each.occurred_at,
+            "member_ids": each.member_ids,
+            "linked_at": each.linked_at,
+            "linked_by": each.linked_by,
+            "agreed": each.agreed,
+            "gap_s": each.gap_s,
+            "differs": each.differs,
+        }
+        for each in activity.same
+    ]
 
 
 def _revisions(

@@ -17,6 +17,7 @@ from services.lifecycle.api.callers import Caller, Reader, Writer, id_of, visibl
 from services.lifecycle.api.marks import marked, marks_of
 from services.lifecycle.api.pages import LOGGED_NAMES, ShownBody, check_names, chosen
 from services.lifecycle.api.references import look_up
+from services.lifecycle.api.same_events import with_differences
 from services.lifecycle.api.writing import Done, written
 from services.lifecycle.domain import life
 from services.lifecycle.domain.held import Held
@@ -52,6 +53,8 @@ async def get_logged(activity_id: str, caller: Reader, wanted: Annotated[ShownBo
         held = await caller.find(tx, identity, references.known, logged=True)
         marks = await marks_of(tx, caller.business_id, [held.activity])
         shown = marked(await _shown(tx, caller, held, references.known), marks)
+        if held.activity.same:
+            shown["same"] = await with_differences(tx, caller, references.known, held)
     return versioned(chosen(shown, wanted.fields), held.activity.version)
 
 
@@ -74,7 +77,8 @@ async def restore_logged(activity_id: str, caller: Writer) -> Response:
         decision = life.bring_back(held, caller.now)
         if decision.outcome == "applied":
             me = _me(caller, references.known)
-            await recording.record(tx, [Entry(decision, me, request_id=caller.request_id)])
+            told = Entry(decision, me, request_id=caller.request_id, recognise=references.known.recognises)
+            await recording.record(tx, [told])
         assert decision.held is not None
         shown = await _shown(tx, caller, decision.held, references.known)
         return versioned(shown, decision.held.activity.version, wrote=held.activity.activity_id)

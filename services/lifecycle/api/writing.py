@@ -109,9 +109,9 @@ async def _record(tx: Transaction, done: Sequence[Done]) -> None:
 
 
 def _entry_of(done: Done) -> Entry:
-    caller = done.references.caller
-    me = done.references.known.person_of(caller.principal.user_id)
-    return Entry(done.decision, me, request_id=caller.request_id)
+    caller, known = done.references.caller, done.references.known
+    me = known.person_of(caller.principal.user_id)
+    return Entry(done.decision, me, request_id=caller.request_id, recognise=known.recognises)
 
 
 def _key_of(held: Held) -> Key:

@@ -68,7 +68,11 @@ def _content(interaction: Interaction, known: Known, kind: ActivityObject, *, er
         content["actor"] = agent
     if erased:
         return content
-    beside = {"queue": interaction.queue, "disposition": interaction.disposition}
+    beside = {
+        "conversation_id": interaction.source_ref,
+        "queue": interaction.queue,
+        "disposition": interaction.disposition,
+    }
     content["metadata"] |= {name: value for name, value in beside.items() if value is not None}
     if interaction.first_message:
         content |= {"first_message": interaction.first_message, "summary": interaction.first_message}

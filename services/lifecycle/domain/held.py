@@ -26,6 +26,7 @@ Change = struct_of(contract.Change)
 Link = struct_of(contract.Link)
 Person = struct_of(contract.Person)
 Reason = struct_of(ReasonShape)
+SameReport = struct_of(contract.SameReport)
 
 PLAN, COMPLETE, LOG = 1, 2, 3
 HEARD = {COMPLETE: 1, LOG: 2}

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from libs.access.sight import Sight
 from libs.contracts import activity as contract
+from libs.contracts.activity import links_shown
 from libs.database import Transaction
 from services.lifecycle.domain.plans import Count, Page
 from services.lifecycle.store import pages
@@ -30,7 +31,7 @@ class Linked(NamedTuple):
 
 def linked_of(activity: contract.Activity) -> list[Linked]:
     """Say to which accounts an activity is linked; all accounts cover each of them."""
-    links = [link for link in activity.links if link.object == ACCOUNT]
+    links = [link for link in links_shown(activity) if link.object == ACCOUNT]
     found = {EVERY} if any(link.all for link in links) else {link.record_id for link in links}
     key = activity.activity_id, activity.version, activity.at
     return [Linked(activity.business_id, each, *key) for each in sorted(each for each in found if each is not None)]
@@ -81,7 +82,7 @@ async def list_linked(tx: Transaction, business_id: UUID, wanted: Wanted, page: 
 def _linked(business_id: UUID, wanted: Wanted) -> Chosen:
     """Choose what is linked to the account or to all accounts, at the version that the activity is at."""
     where = Where(business_id, "l.business_id = $1")
-    where.rest += ["a.version = l.version", "a.deleted_at is null"]
+    where.rest += ["a.version = l.version", "a.deleted_at is null", "a.same_as is null"]
     where.see(wanted.sight, wanted.reader_id)
     ids = where.argument([*wanted.account_ids, EVERY], "uuid[]")
     if len(wanted.account_ids) > 1:

@@ -174,6 +174,7 @@ _COLUMNS = (
     ("occurred_at", "timestamptz"), ("logged_at", "timestamptz"), ("completed_at", "timestamptz"),
     ("cancelled_at", "timestamptz"), ("retracted_at", "timestamptz"), ("deleted_at", "timestamptz"),
     ("erased_at", "timestamptz"), ("search", "text"), ("own", "text"), ("linked", "text"),
+    ("same_as", "uuid"),
 )  # fmt: skip
 _ID_LISTS = ("own", "linked")
 """Columns of uuid[], written as text: what is unnested cannot hold lists."""
@@ -204,7 +205,7 @@ def _row(held: Held) -> tuple[Any, ...]:
         None if assignee is None else assignee.role_id, activity.created_at, activity.planned_at, activity.due_at,
         activity.occurred_at, activity.logged_at, activity.completed_at, activity.cancelled_at, activity.retracted_at,
         activity.deleted_at, activity.erased_at, None if activity.planned_at is None else searched(activity),
-        _ids(own_of(activity)), _ids(linked_of(activity)),
+        _ids(own_of(activity)), _ids(linked_of(activity)), activity.same_as,
     )  # fmt: skip
 
 

@@ -87,11 +87,20 @@ async def save_object(tx: Transaction, definition: ActivityObject) -> None:
 
 
 async def count_logged(tx: Transaction, business_id: UUID, object_ids: Collection[UUID]) -> dict[UUID, int]:
-    """Count the logged activities of objects, as they are now; deleted ones do not count."""
+    """Count the logged activities of objects, as they are now; deleted ones do not count, of several that tell of one
+    event one does.
+    """
     rows = await tx.fetch(
         """
-        select type_id, count(*) from activity
-        where business_id = $1 and type_id = any($2::uuid[]) and logged_at is not null and deleted_at is null
+        select type_id, sum(number)::bigint from (
+            select type_id, count(*) as number from activity
+            where business_id = $1 and type_id = any($2::uuid[]) and logged_at is not null and deleted_at is null
+            group by type_id
+            union all
+            select type_id, -count(*) from activity
+            where business_id = $1 and type_id = any($2::uuid[]) and logged_at is not null and deleted_at is null
+                and same_as is not null
+            group by type_id) as counted
         group by type_id
         """,
         business_id, list(object_ids),

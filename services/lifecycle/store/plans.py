@@ -10,7 +10,7 @@ from services.lifecycle.store import pages
 from services.lifecycle.store.pages import Chosen, Listing, Where
 
 _PLANNED = "a.planned_at is not null and a.deleted_at is null and a.cancelled_at is null"
-_LOGGED = "a.logged_at is not null and a.deleted_at is null"
+_LOGGED = "a.logged_at is not null and a.deleted_at is null and a.same_as is null"
 _DATED, _UNDATED = ("a.due_at is not null", "a.due_at"), ("a.due_at is null", None)
 _LISTINGS = {
     "due_datetime": Listing((_DATED, _UNDATED)),

@@ -89,12 +89,15 @@ def newest_facts(events: Sequence[ActivityEvent]) -> dict[ActivityKey, Fact]:
 
 
 def fact_of(activity: Activity) -> Fact:
-    """Take from an activity what is counted of it; retracted and deleted ones leave the totals."""
+    """Take from an activity what is counted of it; retracted and deleted ones leave the totals.
+
+    Of several that tell of one event the one that stands for it is counted.
+    """
     return Fact(
         activity.business_id,
         activity.activity_id,
         activity.version,
-        activity.retracted_at is None and activity.deleted_at is None,
+        activity.retracted_at is None and activity.deleted_at is None and activity.same_as is None,
         activity.at,
         activity.type,
         _lasting_state(activity),

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from libs.contracts.activity import Activity, ActivityEvent, Link, Times, newest_of, own_of, state_of
+from libs.contracts.activity import Activity, ActivityEvent, Link, Times, links_shown, newest_of, own_of, state_of
 from libs.contracts.agent import agent_of
 from libs.contracts.ids import record_id_of
 
@@ -51,6 +51,7 @@ class Head(NamedTuple):
     interaction_id: UUID | None
     assignee_member_id: UUID | None
     assignee_role_id: UUID | None
+    same: str | None
     own: str
 
 
@@ -110,13 +111,22 @@ def head_of(activity: Activity) -> Head:
         activity.interaction_id,
         activity.assignee.member_id if activity.assignee is not None else None,
         activity.assignee.role_id if activity.assignee is not None else None,
+        _same_of(activity),
         f"{{{','.join(map(str, own_of(activity)))}}}",
     )
 
 
 def links_of(activity: Activity) -> list[tuple[str, UUID]]:
-    """Name the places where it is shown: none when deleted."""
-    return [] if activity.deleted_at is not None else places_of(activity.business_id, activity.links)
+    """Name the places where it is shown: none when deleted, or when another one stands for the event it tells of."""
+    return [] if activity.deleted_at is not None else places_of(activity.business_id, links_shown(activity))
+
+
+def _same_of(activity: Activity) -> str | None:
+    """Write down which other reports tell of the event that it stands for."""
+    if not activity.same or activity.same_as is not None:
+        return None
+    told = [{name: getattr(other, name) for name in _SAME} for other in activity.same]
+    return orjson.dumps(told, default=str, option=orjson.OPT_UTC_Z).decode()
 
 
 def places_of(business_id: UUID, links: Sequence[Link]) -> list[tuple[str, UUID]]:
@@ -162,7 +172,8 @@ def _entries(key: ActivityKey, shown: Head | Placed) -> list[Entry]:
 def line_of(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """Write a line of a timeline as it is answered; its state follows from its times and `now`.
 
-    A conversation that became an activity is that activity's line, with its `interaction_id`.
+    A conversation that became an activity is that activity's line, with its `interaction_id`. `same`: the other reports
+    of the same event.
     """
     if row["version"] == 0 or row["deleted_at"] is not None:
         return _line_of_conversation(row)
@@ -175,6 +186,7 @@ def line_of(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "state": state_of(times, now),
         **{name: row[name] for name in _ANSWERED},
         "merged_from": row.get("merged_from"),
+        "same": [] if row["same"] is None else orjson.loads(row["same"]),
     }
 
 
@@ -202,9 +214,14 @@ def _line_of_conversation(row: Mapping[str, Any]) -> dict[str, Any]:
         "occurred_at": row["opened_at"],
         "logged_at": row["closed_at"],
         "merged_from": row.get("merged_from"),
+        "same": [],
     }
 
 
+_SAME = (
+    "activity_id", "source", "source_kind", "logged_at", "occurred_at", "linked_at", "linked_by", "agreed", "gap_s",
+    "differs",
+)  # fmt: skip
 _ANSWERED = (
     "type", "type_name", "icon", "colour", "at", "subject", "summary", "source", "source_kind", "direction", "agent",
     "version", "created_at", "due_at", "occurred_at", "logged_at", "completed_at", "cancelled_at", "retracted_at",

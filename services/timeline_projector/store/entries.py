@@ -13,7 +13,7 @@ _HEADS = f"""
            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
            $16::timestamptz[], $17::timestamptz[], $18::timestamptz[], $19::timestamptz[], $20::timestamptz[],
            $21::timestamptz[], $22::timestamptz[], $23::timestamptz[], $24::timestamptz[], $25::uuid[], $26::uuid[],
-           $27::uuid[], $28::text[])
+           $27::uuid[], $28::text[], $29::text[])
         as new ({", ".join(Head._fields)})
 """
 _VALUES = ", ".join("own::uuid[]" if name == "own" else name for name in Head._fields)

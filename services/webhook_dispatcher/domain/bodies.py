@@ -43,10 +43,18 @@ class Addition(msgspec.Struct, frozen=True):
     url: str | None
 
 
+class SameReport(msgspec.Struct, frozen=True):
+    """Another logged activity that tells of the same event."""
+
+    activity_id: UUID
+    source: str
+
+
 class Data(msgspec.Struct, frozen=True, kw_only=True):
     """The logged activity. `url` answers the full record; `truncated` when the body would have passed 256 KiB.
 
     Of one that is not for everybody (`privacy`) it says that it is there, not what it says: as after an erasure.
+    `same`: other activities that tell of the same event; `same_as`: which of them stands for it (null: this one does).
     """
 
     activity_id: UUID
@@ -86,6 +94,8 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     first_message: str | None = None
     metadata: dict[str, Any] | None = None
     append: Addition | None = None
+    same_as: UUID | None = None
+    same: list[SameReport] = msgspec.field(default_factory=list)
 
 
 class ThinData(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,6 +240,8 @@ def _whole(event: ActivityEvent, event_type: str, *, truncated: bool) -> Webhook
         appends_count=a.appends_count,
         truncated=truncated,
         privacy=a.privacy,
+        same_as=a.same_as,
+        same=[SameReport(other.activity_id, other.source) for other in a.same],
         **long,
     )
     return WebhookBody(event_type, a.recorded_at, data if a.privacy == "public" else _blank(data))

@@ -256,7 +256,8 @@ async def _record(
     me = reading.known.person_of(caller.principal.user_id)
     applied = [each for each in decisions if each.outcome == "applied"]
     if applied:
-        await recording.record(tx, [Entry(each, me, request_id=caller.request_id) for each in applied])
+        asked, wanted = caller.request_id, reading.known.recognises
+        await recording.record(tx, [Entry(each, me, request_id=asked, recognise=wanted) for each in applied])
     held = decisions[-1].held
     assert held is not None
     if any(each.types[-1] == "activity.completed" for each in applied):
