@@ -1,4 +1,4 @@
-"""Servers and a system for the end-to-end tests of a file: two systems on the same servers would share their groups."""
+"""Servers and a system for the end-to-end tests: two systems on the same servers at a time would share their groups."""
 
 from collections.abc import AsyncIterator
 
@@ -8,10 +8,18 @@ import pytest
 from tests.support.system import BOTH_WAYS, Business, Servers, System, running_servers, thrown_away
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def servers() -> AsyncIterator[Servers]:
-    """PostgreSQL and Kafka of the end-to-end tests."""
+    """PostgreSQL and Kafka of the end-to-end tests; one file's systems find there what those before left."""
     with thrown_away("e2e") as directory:
+        async with running_servers(directory) as running:
+            yield running
+
+
+@pytest.fixture(scope="module")
+async def own_servers() -> AsyncIterator[Servers]:
+    """PostgreSQL and Kafka of one file, which breaks or changes them, or needs them new."""
+    with thrown_away("e2e-own") as directory:
         async with running_servers(directory) as running:
             yield running
 

@@ -23,9 +23,9 @@ pytestmark = pytest.mark.faults
 
 
 @pytest.fixture(scope="module")
-async def system(servers: Servers) -> AsyncIterator[System]:
+async def system(own_servers: Servers) -> AsyncIterator[System]:
     extra = {"KAFKA_INSTANCE": "deploy", "REFERENCE_WAIT_MAX_MS": "0"}
-    running = System(servers, extra=extra, replicas=REPLICAS)
+    running = System(own_servers, extra=extra, replicas=REPLICAS)
     await running.prepare()
     await running.start()
     yield running

@@ -42,8 +42,8 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
-async def system(servers: Servers) -> AsyncIterator[System]:
-    running = System(servers)
+async def system(own_servers: Servers) -> AsyncIterator[System]:
+    running = System(own_servers)
     await running.prepare()
     await running.start()
     yield running

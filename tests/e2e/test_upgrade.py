@@ -51,11 +51,11 @@ def previous_release(directory: Path) -> Path:
 
 
 @pytest.fixture
-async def releases(servers: Servers, tmp_path: Path) -> AsyncIterator[tuple[System, System]]:
+async def releases(own_servers: Servers, tmp_path: Path) -> AsyncIterator[tuple[System, System]]:
     """The release before, prepared, and this one, not yet; neither is running."""
     extra = {RETRIES[0]: RETRIES[1]}
-    before = System(servers, extra=extra, root=previous_release(tmp_path))
-    now = System(servers, extra={**extra, "OPERATOR_KEY": before.operator_key})
+    before = System(own_servers, extra=extra, root=previous_release(tmp_path))
+    now = System(own_servers, extra={**extra, "OPERATOR_KEY": before.operator_key})
     yield before, now
     for system in (before, now):
         await system.stop()
