@@ -152,7 +152,8 @@ class Database:
             with _unavailable(self.name):
                 await connection.execute(begin)
                 tx = Transaction(connection)
-                tx.outbox_full = self.outbox_full and role == "routes"
+                tx.walled = role == "routes"
+                tx.outbox_full = self.outbox_full and tx.walled
                 try:
                     yield tx
                     failpoints.reach(f"{self.name}.commit.before")

@@ -13,16 +13,18 @@ class Transaction:
     """An open transaction on one connection. Rows are asyncpg's: by name or by position.
 
     JSON goes in and comes out as bytes, so that stored documents can be passed on without being read.
-    `appended` says whether something was put into the outbox, so that the relay is woken after the commit;
-    `outbox_full` that a route may not put more into it; `traces` which event goes on with which trace, by its key.
+    `appended` says whether something was put into the outbox, so that the relay is woken after the commit; `walled`
+    that row-level security shows it one business alone; `outbox_full` that a route may not put more into the outbox;
+    `traces` which event goes on with which trace, by its key.
     """
 
-    __slots__ = ("_connection", "after_commit", "appended", "outbox_full", "traces")
+    __slots__ = ("_connection", "after_commit", "appended", "outbox_full", "traces", "walled")
 
     def __init__(self, connection: PoolConnectionProxy[Record]) -> None:
         self._connection = connection
         self.appended = False
         self.outbox_full = False
+        self.walled = False
         self.traces: Mapping[bytes, str] | None = None
         self.after_commit: list[Callable[[], None]] = []
 
@@ -39,6 +41,10 @@ class Transaction:
     async def fetch(self, sql: str, *arguments: Any) -> list[Record]:
         """Return all rows."""
         return await self._connection.fetch(sql, *arguments)
+
+    async def fetch_many(self, sql: str, arguments: Iterable[Sequence[Any]]) -> list[Record]:
+        """Run a statement for each of these arguments in one round trip, and return all rows together."""
+        return await self._connection.fetchmany(sql, arguments)
 
     async def find(self, sql: str, *arguments: Any) -> Record | None:
         """Return the first row, or None."""

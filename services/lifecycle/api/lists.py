@@ -59,7 +59,7 @@ class ResponsesBody(PageBody, ShownBody):
 async def list_scheduled(caller: Reader, wanted: Annotated[ListBody, Query()]) -> Response:
     """List scheduled activities; undated ones come last, cancelled ones are left out.
 
-    `next` and `previous` find their page at once, however late it is. `count` is exact as long as at most 5,000
+    `next` and `previous` find their page at once, however late it is. `count` is exact as long as at most 2,000
     activities have to be looked at for it, beyond that an estimate (`count_is_estimate`).
     """
     return await _list(caller, wanted)
@@ -91,8 +91,8 @@ async def list_responses(
         pager = Pager(caller, wanted, filtered, lambda activity: activity.logged_at)
         sight, reader_id = await caller.sight(tx, references.known), await caller.reader(tx)
         filtered = replace(filtered, sight=sight, reader_id=reader_id)
-        count = await plans.count_logged(tx, caller.business_id, filtered)
         found = await plans.list_logged(tx, caller.business_id, filtered, pager.page)
+        count = pager.whole(found) or await plans.count_logged(tx, caller.business_id, filtered)
         marks = await marks_of(tx, caller.business_id, found)
 
     def show(activity: contract.Activity) -> dict[str, Any]:
@@ -110,8 +110,8 @@ async def _list(caller: Caller, wanted: ListBody) -> Response:
         pager = Pager(caller, wanted, filtered, _key_of(wanted.ordering))
         sight, reader_id = await caller.sight(tx, references.known), await caller.reader(tx)
         filtered = replace(filtered, sight=sight, reader_id=reader_id)
-        count = await plans.count_planned(tx, caller.business_id, filtered, caller.now)
         found = await plans.list_planned(tx, caller.business_id, filtered, caller.now, pager.page)
+        count = pager.whole(found) or await plans.count_planned(tx, caller.business_id, filtered, caller.now)
         await references.learn(tx, *(each.assignee for each in found))
         marks = await marks_of(tx, caller.business_id, found)
 

@@ -84,6 +84,11 @@ class Pager:
         if page.cursor is not None:
             self.page = Page(page.page_size, 0, self._read(page.cursor))
 
+    def whole(self, found: Sequence[contract.Activity]) -> Count | None:
+        """Count a list that is on its first page altogether; None: it is longer, or this is another page."""
+        page = self.page
+        return Count(len(found)) if page.place is None and not page.skip and len(found) <= page.size else None
+
     def turned(self, found: Sequence[contract.Activity], count: Count) -> Turned:
         """Cut a page out of `found`, which has one row more where the list goes on in the page's direction."""
         place, size, number = self.page.place, self.page.size, self._body.page

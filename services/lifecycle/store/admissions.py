@@ -100,10 +100,12 @@ async def list_waiting(tx: Transaction, keys: Collection[Key]) -> dict[Key, list
     """List the reports that wait for activities, oldest first, by (business, activity)."""
     rows = await tx.fetch(
         """
-        select w.business_id, w.activity_id, w.document from waiting w
-        join unnest($1::uuid[], $2::uuid[]) as wanted (business_id, activity_id)
-            on w.business_id = wanted.business_id and w.activity_id = wanted.activity_id
-        order by w.received_at, w.receipt_id
+        select found.business_id, found.activity_id, found.document
+        from unnest($1::uuid[], $2::uuid[]) as wanted (business_id, activity_id)
+        cross join lateral (
+            select w.business_id, w.activity_id, w.document, w.received_at, w.receipt_id from waiting w
+            where w.business_id = wanted.business_id and w.activity_id = wanted.activity_id offset 0) as found
+        order by found.received_at, found.receipt_id
         """,
         [business_id for business_id, _ in keys],
         [activity_id for _, activity_id in keys],

@@ -15,8 +15,8 @@ from services.lifecycle.domain.plans import Count, Page, Place
 from services.lifecycle.store.activities import decode
 from services.lifecycle.store.privacy import HIDDEN
 
-LOOKED_AT_MAX = 5_000
-"""Rows that are looked at to count a list exactly, some 10 ms. From there on the count is an estimate."""
+LOOKED_AT_MAX = 2_000
+"""Rows that are looked at to count a list exactly, up to 10 ms. From there on the count is an estimate."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,13 +79,16 @@ async def list_examples(
     """Read versions of activities; of one that was erased what is left of it."""
     rows = await tx.fetch(
         """
-        select wanted.business_id, wanted.activity_id, wanted.version, coalesce(h.document, newest.document)
+        select wanted.business_id, wanted.activity_id, wanted.version, found.document
         from unnest($1::uuid[], $2::uuid[], $3::int[]) as wanted (business_id, activity_id, version)
-        join history h on h.business_id = wanted.business_id and h.activity_id = wanted.activity_id
-            and h.version = wanted.version
-        join activity a on a.business_id = wanted.business_id and a.activity_id = wanted.activity_id
-        join history newest on newest.business_id = a.business_id and newest.activity_id = a.activity_id
-            and newest.version = a.version
+        cross join lateral (
+            select coalesce(h.document, newest.document) as document
+            from history h
+            join activity a on a.business_id = h.business_id and a.activity_id = h.activity_id
+            join history newest on newest.business_id = a.business_id and newest.activity_id = a.activity_id
+                and newest.version = a.version
+            where h.business_id = wanted.business_id and h.activity_id = wanted.activity_id
+                and h.version = wanted.version limit 1) as found
         """,
         *_columns(versions),
     )

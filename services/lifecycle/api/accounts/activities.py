@@ -42,7 +42,7 @@ async def list_activities(
     """List the activities of an account and of those that were merged with it, newest first.
 
     `meta.next` and `meta.previous` find their page at once, however late it is. `total` is exact as long as at most
-    5,000 activities have to be looked at for it, beyond that an estimate (`totalIsEstimate`).
+    2,000 activities have to be looked at for it, beyond that an estimate (`totalIsEstimate`).
     """
     async with caller.database.transaction(caller.principal) as tx:
         known = await look_up(tx, caller)
@@ -52,8 +52,8 @@ async def list_activities(
         pager = Pager(caller, PageBody(page=page, page_size=limit, cursor=cursor), account_id, lambda each: each.at)
         one = await records.list_one(tx, caller.business_id, account_id)
         wanted = accounts.Wanted(one, await caller.sight(tx, known), await caller.reader(tx))
-        count = await accounts.count_linked(tx, caller.business_id, wanted)
         listed = await accounts.list_linked(tx, caller.business_id, wanted, pager.page)
+        count = pager.whole(listed) or await accounts.count_linked(tx, caller.business_id, wanted)
         turned = pager.turned(listed, count)
         creators = {str(each.member_id) for one in turned.rows if (each := answers.creator_of(one)) and each.member_id}
         known = await look_up(tx, caller, creators)
