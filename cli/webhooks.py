@@ -25,7 +25,7 @@ def listen(
     forward_to: Annotated[str, typer.Option(help="such as http://127.0.0.1:3000/hook")],
     event: Annotated[list[str] | None, typer.Option(help="event type, may be repeated; activity.logged")] = None,
     expression: Annotated[str, typer.Option("--filter", help="CEL over the body, such as data.type == 'call'")] = "",
-    count: Annotated[int | None, typer.Option(help="end after so many")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="end after so many")] = None,
     api: Url = None,
     api_key: Key = None,
     data_dir: DataDir = None,
@@ -34,7 +34,12 @@ def listen(
     from cli import listening
 
     types = event or ["activity.logged"]
-    _attempt(lambda: listening.listen(_client(api, api_key, data_dir), forward_to, types, expression, count))
+
+    def work() -> None:
+        url = listening.check_url("--forward-to", forward_to)
+        listening.listen(_client(api, api_key, data_dir), url, types, expression, count)
+
+    _attempt(work)
 
 
 @app.command("test")
@@ -70,8 +75,10 @@ def _client(api: str | None, api_key: str | None, data_dir: Path | None) -> "Cli
 
     if api and api_key:
         return listening.Client(api, api_key)
+    if api:
+        raise Trouble("--api needs --api-key (or ACTIVITIES_API_KEY): the keys of this machine are for its own API")
     found = status.credentials(find_place(data_dir))
-    return listening.Client(api or found["url"], api_key or found["api_key"])
+    return listening.Client(found["url"], api_key or found["api_key"])
 
 
 def _attempt(work: Callable[[], object]) -> None:

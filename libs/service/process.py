@@ -91,6 +91,8 @@ class Process:
             await asyncio.to_thread(tracing.stop)
 
     def _stop(self, server: uvicorn.Server, drain_s: float) -> None:
+        for service in self._services:
+            service.leaving = True
         if not drain_s or self._draining or not server.started:
             server.should_exit = True
             return

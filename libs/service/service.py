@@ -57,6 +57,7 @@ class Service:
         self._compressed: set[str] = set()
         self._subscriptions: list[Subscription] = []
         self.shared: dict[type, object] = {}
+        self.leaving = False  # the process is about to stop: what waits for something answers without it
         self._inbound: Inbound | None = None
         self._loops: list[tuple[float, Loop]] = []
         self._always: list[tuple[str, Callable[[], Awaitable[None]]]] = []

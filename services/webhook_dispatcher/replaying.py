@@ -6,7 +6,8 @@ from uuid import UUID
 
 from libs.database import Database, Transaction
 from libs.errors import Unavailable
-from services.webhook_dispatcher.store import replays
+from services.webhook_dispatcher import backfill
+from services.webhook_dispatcher.store import replays, told
 from services.webhook_dispatcher.store.replays import Row, Selection
 
 IN_HAND_MAX, IN_HAND_BEHIND_MAX = 128, 8
@@ -57,12 +58,22 @@ async def _release_slice(tx: Transaction, business_id: UUID, id_: UUID) -> int:
         await replays.end_replay(tx, business_id, id_, "cancelled", "the endpoint was deleted")
         return 0
     room = (IN_HAND_BEHIND_MAX if row["behind"] else IN_HAND_MAX) - row["in_hand"]
-    chosen = await replays.list_chosen(tx, business_id, _rest_of(row), max(room, 1))
-    if not chosen:
+    rest, goes_on = _rest_of(row), room > 0 and row["endpoint_status"] == "active"
+    if row["backfill"]:
+        told_before = await told.list_told(tx, business_id, rest, max(room, 1))
+        if told_before and goes_on:
+            counts = await backfill.release(tx, (business_id, id_), rest.endpoint_id, told_before)
+            await replays.advance(tx, (business_id, id_), told_before[-1].id, counts)
+            return counts[0]
+        some = bool(told_before)
+    else:
+        chosen = await replays.list_chosen(tx, business_id, rest, max(room, 1))
+        if chosen and goes_on:
+            return await _release(tx, (business_id, id_), chosen)
+        some = bool(chosen)
+    if not some:
         await replays.end_replay(tx, business_id, id_, "done")
-    if not chosen or room <= 0 or row["endpoint_status"] != "active":
-        return 0
-    return await _release(tx, (business_id, id_), chosen)
+    return 0
 
 
 async def _release(tx: Transaction, replay: tuple[UUID, UUID], chosen: list[Row]) -> int:
@@ -73,7 +84,7 @@ async def _release(tx: Transaction, replay: tuple[UUID, UUID], chosen: list[Row]
     again = [one["id"] for one in kept if one["status"] != "missed"]
     if again:
         await replays.insert_copies(tx, *replay, again)
-    await replays.advance(tx, replay, chosen[-1]["id"], (len(kept), len(chosen) - len(kept)))
+    await replays.advance(tx, replay, chosen[-1]["id"], (len(kept), len(chosen) - len(kept), 0))
     return len(kept)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -18,13 +19,15 @@ import pytest
 import standardwebhooks
 import uvicorn
 
+from cli import listening
+from cli.place import Trouble
 from libs.contracts.ids import uuid7
 from libs.database import Database
 from services.webhook_dispatcher import signing
 from services.webhook_dispatcher.health import LISTENER_SILENT_S, end_silent_listeners
 from tests.conftest import MakeDatabase
 from tests.support.http import Tenant, make_service, served, settle
-from tests.support.sink import Sink
+from tests.support.sink import Answer, Sink
 from tests.support.webhooks import deliveries_of, event_of, hear, make_endpoint
 
 ROOT = Path(__file__).parents[2]
@@ -83,18 +86,29 @@ async def test_listener_that_is_silent_is_ended(database: Database) -> None:
         assert await tx.value("select count(*) from endpoint_secret") == 1
 
 
+async def test_listener_that_waits_is_answered_when_the_process_stops(database: Database) -> None:
+    tenant, service = await settle(database), make_service("webhook_dispatcher", database)
+    transport = httpx.ASGITransport(app=service.application()[0])
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=tenant.headers) as client:
+        made = (await client.post(LISTENERS, json={})).json()
+        waiting = asyncio.create_task(client.post(f"{LISTENERS}/{made['id']}/poll", json={"wait_s": 25}))
+        service.leaving = True
+        async with asyncio.timeout(10):
+            assert (await waiting).json() == {"results": []}
+
+
 @asynccontextmanager
-async def reachable(database: Database) -> AsyncIterator[str]:
+async def reachable(database: Database, port: int = 0) -> AsyncIterator[str]:
     """Serve the dispatcher's routes on a port, for commands of other processes."""
-    app, _ = make_service("webhook_dispatcher", database).application()
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
+    service = make_service("webhook_dispatcher", database)
+    server = uvicorn.Server(uvicorn.Config(service.application()[0], port=port, log_level="error", lifespan="off"))
     running = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
-        server.should_exit = True
+        service.leaving = server.should_exit = True
         await running
 
 
@@ -108,14 +122,14 @@ async def command(url: str, tenant: Tenant, *words: str) -> asyncio.subprocess.P
 async def test_commands_listen_test_and_tail(database: Database) -> None:
     tenant = await settle(database)
     async with reachable(database) as url, Sink.started() as sink:
-        listening = await command(url, tenant, "listen", "--forward-to", sink.url("/mine"), "--count", "2")
-        assert listening.stderr is not None
-        said = (await listening.stderr.readline()).decode()
+        running = await command(url, tenant, "listen", "--forward-to", sink.url("/mine"), "--count", "2")
+        assert running.stderr is not None
+        said = (await running.stderr.readline()).decode()
         secret = said.split()[-1]
         await hear(database, [event_of(tenant.business_id), event_of(tenant.business_id)])
         requests = await sink.received(2)
-        out, _ = await listening.communicate()
-        assert listening.returncode == 0
+        out, _ = await running.communicate()
+        assert running.returncode == 0
         for request in requests:
             standardwebhooks.Webhook(secret).verify(request.body, dict(request.headers))
             assert request.body.decode() in out.decode()
@@ -134,6 +148,81 @@ async def test_commands_listen_test_and_tail(database: Database) -> None:
         tailing = await command(url, tenant, "tail", "--once")
         out, _ = await tailing.communicate()
         assert [line.split()[2:4] for line in out.decode().splitlines()] == [["activity.logged", "delivered"]] * 2
+
+
+async def test_listening_goes_on_when_the_api_or_the_listener_was_away(database: Database) -> None:
+    tenant = await settle(database)
+    async with Sink.started() as sink:
+        async with reachable(database) as url:
+            running = await command(url, tenant, "listen", "--forward-to", sink.url("/mine"), "--count", "3")
+            said = running.stderr
+            assert said is not None
+            assert (await said.readline()).startswith(b"listening for activity.logged; signed with whsec_")
+            await hear(database, [event_of(tenant.business_id)])
+            await sink.received(1)
+        assert b"asking again until it does" in await said.readline()
+        async with reachable(database, int(url.rpartition(":")[2])):
+            assert await said.readline() == b"it answers again\n"
+            await hear(database, [event_of(tenant.business_id)])
+            await sink.received(2)
+            async with database.work() as tx:
+                await tx.execute("update endpoint set deleted_at = now() where kind = 'listener'")
+            assert (await said.readline()).startswith(b"listening for activity.logged; signed with whsec_")
+            await hear(database, [event_of(tenant.business_id)])
+            await sink.received(3)
+            await running.communicate()
+    assert running.returncode == 0
+
+
+async def test_listening_ends_with_ctrl_c_and_leaves_no_listener(database: Database) -> None:
+    tenant = await settle(database)
+    async with reachable(database) as url, Sink.started() as gone:
+        nowhere = gone.url("/mine")
+        gone.by_path["/mine"] = Answer(close=True)
+        running = await command(url, tenant, "listen", "--forward-to", nowhere)
+        assert running.stderr is not None
+        await running.stderr.readline()
+        await hear(database, [event_of(tenant.business_id)])
+        assert running.stdout is not None
+        await running.stdout.readline()
+        assert f"→ {nowhere}: not answered, ".encode() in await running.stdout.readline()
+        running.send_signal(signal.SIGINT)
+        _, said = await running.communicate()
+        assert (running.returncode, said) == (0, b"ended\n")
+        async with database.work() as tx:
+            assert await tx.value("select count(*) from endpoint where deleted_at is null") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("listen", "--forward-to", "nowhere"), "error --forward-to must be an address such as"),
+        (
+            ("listen", "--forward-to", "http://127.0.0.1:9/", "--event", "x"),
+            "answered 422: event_types.0: Input should",
+        ),
+        (("listen", "--forward-to", "http://127.0.0.1:9/", "--filter", "1"), "answered 422: filter.expression: must"),
+        (
+            ("tail", "--once", "--endpoint", "01a1fe78-b0bf-746b-be9a-4db704564827"),
+            "answered 404: there is no endpoint",
+        ),
+    ],
+)
+async def test_commands_say_in_a_line_what_is_wrong(database: Database, words: tuple[str, ...], said: str) -> None:
+    tenant = await settle(database)
+    async with reachable(database) as url:
+        process = await command(url, tenant, *words)
+        _, err = await process.communicate()
+    assert (process.returncode, err.decode().count("\n")) == (1, 1)
+    assert said in err.decode()
+
+
+def test_client_says_when_the_api_is_away_and_when_a_key_is_none() -> None:
+    with pytest.raises(listening.Away, match=r"^http://127.0.0.1:9 does not answer: connection refused$"):
+        listening.Client("http://127.0.0.1:9", "ak_x").ask("GET", "/deliveries")
+    for url, key, option in (("127.0.0.1:9", "ak_x", "--api"), ("http://127.0.0.1:9", "ä", "--api-key")):
+        with pytest.raises(Trouble, match=f"^{option} must be"):
+            listening.Client(url, key)
 
 
 def _snippet(language: str, heading: str = "by the secret") -> str:

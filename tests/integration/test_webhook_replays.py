@@ -1,70 +1,24 @@
 """What was sent, or missed, is sent again: one delivery, a selection, all that an endpoint missed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
-import httpx
 import pytest
 import standardwebhooks
 
 from libs.contracts.ids import uuid7
-from libs.database import Database
 from services.webhook_dispatcher import replaying
-from services.webhook_dispatcher.delivery import Dispatcher
 from services.webhook_dispatcher.replaying import Replayer
 from services.webhook_dispatcher.store import endpoints
 from tests.conftest import MakeDatabase
-from tests.support.http import Tenant, served, settle
+from tests.support.http import served, settle
+from tests.support.replays import REPLAYS, Case, replaying_by
 from tests.support.sink import Answer, Sink
-from tests.support.webhooks import (
-    _Tenant,
-    all_are,
-    deliveries_of,
-    dispatching,
-    event_of,
-    eventually,
-    hear,
-    make_endpoint,
-)
+from tests.support.webhooks import _Tenant, all_are, deliveries_of, dispatching, eventually
 
-REPLAYS, DELIVERIES = "/api/webhooks/replays", "/api/webhooks/deliveries"
-
-
-@dataclass(frozen=True)
-class Case:
-    """A served dispatcher, a business that calls it, a receiver."""
-
-    database: Database
-    client: httpx.AsyncClient
-    tenant: Tenant
-    sink: Sink
-
-    async def call(self, method: str, path: str, json: Any = None) -> httpx.Response:
-        return await self.client.request(method, path, json=json, headers=self.tenant.headers)
-
-    async def make(self, **fields: Any) -> tuple[UUID, str]:
-        return await make_endpoint(self.database, self.tenant.business_id, self.sink.url(), **fields)
-
-    async def tell(self, count: int = 1, dispatcher: Dispatcher | None = None) -> None:
-        await hear(self.database, [event_of(self.tenant.business_id) for _ in range(count)], dispatcher)
-
-    async def replay(self, **body: Any) -> dict[str, Any]:
-        answer = await self.call("POST", REPLAYS, {name.rstrip("_"): value for name, value in body.items()})
-        assert answer.status_code == 202, answer.text
-        made: dict[str, Any] = answer.json()
-        return made
-
-    async def until(self, id_: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        deadline = datetime.now(UTC) + timedelta(seconds=15)
-        while not holds(shown := (await self.call("GET", f"{REPLAYS}/{id_}")).json()):
-            assert datetime.now(UTC) < deadline, shown
-            await asyncio.sleep(0.02)
-        return dict(shown)
+DELIVERIES = "/api/webhooks/deliveries"
 
 
 @pytest.fixture
@@ -72,24 +26,6 @@ async def case(make_database: MakeDatabase) -> AsyncIterator[Case]:
     database = await make_database("webhook_dispatcher")
     async with served("webhook_dispatcher", database) as client, Sink.started() as sink:
         yield Case(database, client, await settle(database), sink)
-
-
-@asynccontextmanager
-async def replaying_by(database: Database, dispatcher: Dispatcher | None = None) -> AsyncIterator[None]:
-    """Take replays on while a test looks."""
-    replayer = Replayer(dispatcher.wake if dispatcher else lambda: None)
-
-    async def run() -> None:
-        while True:
-            await replayer.step(database)
-            await asyncio.sleep(0.02)
-
-    running = asyncio.create_task(run())
-    try:
-        yield
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_replayed_delivery_is_sent_again_under_its_webhook_id_and_is_not_taken_for_a_duplicate(

@@ -1,7 +1,7 @@
 """Webhooks for a developer's machine, which no request from outside reaches: it asks for them, and waits."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -9,6 +9,7 @@ from pydantic import Field
 
 from libs.access import Principal, may
 from libs.errors import Conflict, NotFound
+from libs.service import Service
 from libs.service.answers import json_answer, versioned
 from libs.service.body import Body
 from libs.service.clock import now
@@ -63,6 +64,7 @@ async def poll(
     id: UUID, request: Request, principal: Writer, database: DatabaseDep, body: Poll | None = None  # noqa: A002
 ) -> Response:  # fmt: skip
     """Answer the next webhooks, signed as they are sent: headers and body; after `wait_s` none. Each comes once."""
+    service = cast(Service, request.app.state.service)
     loop = asyncio.get_running_loop()
     until = loop.time() + (body or Poll()).wait_s
     while True:
@@ -71,7 +73,7 @@ async def poll(
                 raise NotFound(f"there is no listener {id}")
             taken = await listeners.take(tx, principal.business_id, id, TAKEN_MAX)
             secrets = await endpoints.list_live_secrets(tx, principal.business_id, id)
-        if taken or loop.time() >= until or await request.is_disconnected():
+        if taken or loop.time() >= until or service.leaving or await request.is_disconnected():
             break
         await asyncio.sleep(min(LOOK_S, max(0.0, until - loop.time())))
     sealer = Sealer(settings_of(request).webhook_master_key.get_secret_value())

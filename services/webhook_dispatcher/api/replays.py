@@ -1,5 +1,6 @@
 """Replays: one delivery, or what an endpoint was told, or missed, in a span of time."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from services.webhook_dispatcher.api.endpoints import missing
 from services.webhook_dispatcher.domain.spans import span_of
 from services.webhook_dispatcher.domain.subscriptions import EventType
 from services.webhook_dispatcher.replaying import Replayer
-from services.webhook_dispatcher.store import deliveries, endpoints, replays
+from services.webhook_dispatcher.store import deliveries, endpoints, replays, told
 from services.webhook_dispatcher.store.replays import Row, Selection
 
 router = APIRouter(prefix="/api/webhooks")
@@ -38,6 +39,8 @@ class NewReplay(Body):
 
     `missed_since`: all that did not arrive since then and was not replayed with success either. Otherwise `from`
     (included) and `to` (not included), by when a delivery was made, `statuses`, `event_types` (none: all).
+    `backfill`: what the business's other endpoints were told in that span and this one was not, such as before it was
+    made; as far as its filter of now lets it through.
     """
 
     endpoint_id: UUID
@@ -46,9 +49,12 @@ class NewReplay(Body):
     to: Moment | None = None
     statuses: Annotated[list[Ended], Field(min_length=1, max_length=4)] = Field(default_factory=lambda: list(DEFAULT))
     event_types: Annotated[list[EventType], Field(max_length=20)] = Field(default_factory=list)
+    backfill: bool = False
 
     def selection(self) -> Selection:
         """Say which deliveries are meant. Raises Rejected."""
+        if self.backfill and self.model_fields_set & {"missed_since", "statuses"}:
+            raise _refused("backfill", "already says which: leave out missed_since and statuses")
         if self.missed_since is not None and self.model_fields_set & {"from_", "statuses"}:
             raise _refused("missed_since", "already says from when and which: leave out from and statuses")
         if self.from_ is not None and self.to is not None and self.from_ >= self.to:
@@ -56,7 +62,7 @@ class NewReplay(Body):
         first, end = span_of(self.missed_since or self.from_, self.to)
         only_missed = self.missed_since is not None
         statuses = MISSED if only_missed else tuple(self.statuses)
-        return Selection(self.endpoint_id, first, end, statuses, self.event_types, only_missed)
+        return Selection(self.endpoint_id, first, end, statuses, self.event_types, only_missed, self.backfill)
 
 
 @router.post("/replays", status_code=202)
@@ -64,13 +70,14 @@ async def make_replay(
     request: Request, principal: Writer, database: DatabaseDep, replayer: Replaying, body: NewReplay
 ) -> Response:
     """Send deliveries of an endpoint again, in the background, after what is fresh."""
-    selection = body.selection()
+    asked = body.selection()
 
     async def write() -> Response:
-        await _live_endpoint(tx, principal, body.endpoint_id)
+        selection = _subscribed(asked, await _live_endpoint(tx, principal, body.endpoint_id))
         if await replays.count_running(tx, principal.business_id) >= RUNNING_MAX:
             raise Conflict(f"{RUNNING_MAX} replays are running; wait for one or cancel it", "too_many_replays")
-        total = await replays.count_chosen(tx, principal.business_id, selection, SELECTED_MAX + 1)
+        count = told.count_told if selection.backfill else replays.count_chosen
+        total = await count(tx, principal.business_id, selection, SELECTED_MAX + 1)
         if total > SELECTED_MAX:
             raise _refused("from", f"selects more than {SELECTED_MAX} deliveries; narrow the span")
         row = await replays.insert_replay(tx, principal.business_id, selection, total, principal.key_id)
@@ -153,13 +160,24 @@ async def replay_delivery(
         return await once(tx, principal, request, write)
 
 
-async def _live_endpoint(tx: Transaction, principal: Principal, id_: UUID) -> None:
+def _subscribed(selection: Selection, endpoint: Row) -> Selection:
+    """Let a backfill be of types that its endpoint subscribes to. Raises Rejected."""
+    if not selection.backfill:
+        return selection
+    types = sorted(set(endpoint["event_types"]) & set(selection.event_types or endpoint["event_types"]))
+    if not types:
+        raise _refused("event_types", f"names none of what the endpoint hears: {', '.join(endpoint['event_types'])}")
+    return replace(selection, event_types=types)
+
+
+async def _live_endpoint(tx: Transaction, principal: Principal, id_: UUID) -> Row:
     """Check that an endpoint is there and sends. Raises NotFound, Conflict."""
     row = await endpoints.find_endpoint(tx, principal.business_id, id_)
     if row is None:
         raise missing(id_)
     if row["status"] != "active":
         raise Conflict(f"endpoint {id_} is {row['status']}; enable it first", "endpoint_not_active")
+    return row
 
 
 def _refused(field: str, message: str) -> Rejected:
@@ -167,7 +185,7 @@ def _refused(field: str, message: str) -> Rejected:
 
 
 def _bare(row: Row) -> dict[str, Any]:
-    return row | {"left": max(0, row["total"] - row["released"] - row["expired"])}
+    return row | {"left": max(0, row["total"] - row["released"] - row["expired"] - row["passed"])}
 
 
 def _show(row: Row, outcomes: dict[str, int]) -> dict[str, Any]:

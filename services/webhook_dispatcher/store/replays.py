@@ -9,8 +9,8 @@ from libs.contracts.ids import uuid7
 from libs.database import Transaction
 
 Row = dict[str, Any]
-COLUMNS = """id, endpoint_id, statuses, event_types, only_missed, status, reason, total, released, expired, created_at,
-             finished_at"""
+COLUMNS = """id, endpoint_id, statuses, event_types, only_missed, backfill, status, reason, total, released, expired,
+             passed, created_at, finished_at"""
 RANK = 2
 """What is replayed goes after first attempts and retries within its lane."""
 
@@ -24,7 +24,8 @@ _CHOSEN = """d.business_id = $1 and d.endpoint_id = $2 and d.id > $3 and d.id < 
 class Selection:
     """Which deliveries of an endpoint: those with ids between two (both left out), of these statuses and types.
 
-    No types: all. `only_missed`: not those of which a replay has arrived or is under way.
+    No types: all. `only_missed`: not those of which a replay has arrived or is under way. `backfill`: those of the
+    other endpoints instead (store/told.py).
     """
 
     endpoint_id: UUID
@@ -33,6 +34,7 @@ class Selection:
     statuses: Sequence[str]
     event_types: Sequence[str]
     only_missed: bool
+    backfill: bool = False
 
     def values(self) -> tuple[Any, ...]:
         """List its values as statements take them."""
@@ -56,10 +58,10 @@ async def insert_replay(
     row = await tx.find(
         f"""
         insert into replay (business_id, id, endpoint_id, first_id, end_id, statuses, event_types, only_missed,
-                            after_id, total, by_key)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $4, $9, $10) returning {COLUMNS}
+                            after_id, total, by_key, backfill)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $4, $9, $10, $11) returning {COLUMNS}
         """,  # noqa: S608
-        business_id, uuid7(), *selection.values(), total, by_key,
+        business_id, uuid7(), *selection.values(), total, by_key, selection.backfill,
     )  # fmt: skip
     assert row is not None
     return dict(row)
@@ -133,7 +135,7 @@ async def lock_step(tx: Transaction, business_id: UUID, id_: UUID) -> Row | None
     """
     row = await tx.find(
         """
-        select r.endpoint_id, r.end_id, r.after_id, r.statuses, r.event_types, r.only_missed,
+        select r.endpoint_id, r.end_id, r.after_id, r.statuses, r.event_types, r.only_missed, r.backfill,
                e.deleted_at is null as there, e.status as endpoint_status,
                (select count(*) from (select from delivery d where d.business_id = r.business_id
                    and d.replay_id = r.id and d.status = 'pending' limit 1000) p)::int as in_hand,
@@ -193,10 +195,10 @@ async def delete_old(tx: Transaction, kept_days: int) -> int:
     return await tx.execute("delete from replay where finished_at < now() - make_interval(days => $1)", kept_days)
 
 
-async def advance(tx: Transaction, replay: tuple[UUID, UUID], after_id: UUID, counts: tuple[int, int]) -> None:
-    """Note how far a replay is: the last delivery looked at, how many were released, how many had expired."""
+async def advance(tx: Transaction, replay: tuple[UUID, UUID], after_id: UUID, counts: tuple[int, int, int]) -> None:
+    """Note how far a replay is: the last delivery looked at, how many were released, had expired, were not for it."""
     await tx.execute(
-        """update replay set after_id = $3, released = released + $4, expired = expired + $5
+        """update replay set after_id = $3, released = released + $4, expired = expired + $5, passed = passed + $6
             where business_id = $1 and id = $2""",
         *replay, after_id, *counts,
     )  # fmt: skip
