@@ -38,7 +38,7 @@ from services.lifecycle import handlers as lifecycle
 from services.timeline_projector import handlers as timeline
 from tests.integration.test_lifecycle_reports import admit
 from tests.support.http import OPERATOR_KEY, served
-from tests.support.passing import Heard, Outbox, deliver
+from tests.support.passing import Heard, Outbox, deliver, versions_in
 from tests.support.reckoning import BY_REQUEST, LOG, PLAN, Reckoned, Reckoning, Report
 
 pytestmark = pytest.mark.integration
@@ -57,7 +57,7 @@ LIFECYCLE: Heard = {
     "directory.object": (RecordObject, lifecycle.copy_objects),
 }  # fmt: skip
 TIMELINE: Heard = {**ACCESS, "directory.record": (Record, timeline.know_records)}
-read_event, read_answer, read_report = (decoder_of(each) for each in (ActivityEvent, ReportAnswered, ReportReceived))
+read_answer, read_report = decoder_of(ReportAnswered), decoder_of(ReportReceived)
 
 
 @dataclass
@@ -390,7 +390,7 @@ class Life(RuleBasedStateMachine):
             return
         self.look()
         told = self.place.do(self.outboxes["lifecycle"].read())
-        events = [event for types, value in told if (event := _event(types, value)) is not None]
+        events = versions_in(told)
         versions: dict[str, list[int]] = {}
         for event in events:
             versions.setdefault(str(event.activity.activity_id), []).append(event.activity.version)
@@ -425,12 +425,6 @@ class Life(RuleBasedStateMachine):
         body = {"object": "contact", "record_ids": self.crew.contacts}
         badges = (await client.post("/api/timeline/badges", json=body, headers=headers)).json()
         assert badges == {"counts": counts}
-
-
-def _event(types: str, value: bytes) -> ActivityEvent | None:
-    """Read what tells of an activity's version; other events tell of something else."""
-    is_version = types.startswith("activity.") and types not in ("activity.answered", "activity.object")
-    return read_event(value) if is_version else None
 
 
 @asynccontextmanager

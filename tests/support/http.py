@@ -69,10 +69,10 @@ async def served(package: str, database: Database) -> AsyncIterator[httpx.AsyncC
         yield client
 
 
-async def settle(database: Database, zone: str = "Europe/Berlin") -> Tenant:
-    """Let a new business be known to a service's copies, and return it."""
+async def settle(database: Database, zone: str = "Europe/Berlin", known: Tenant | None = None) -> Tenant:
+    """Let a new business, or one that others know, be known to a service's copies, and return it."""
     business_id, role_id, now = uuid7(), uuid7(), datetime.now(UTC)
-    tenant = Tenant(business_id, uuid7(), keys.generate_key("api", business_id))
+    tenant = known or Tenant(business_id, uuid7(), keys.generate_key("api", business_id))
     async with database.work() as tx:
         await save_businesses(tx, [Business(id=tenant.business_id, version=1, name="Test", zone=zone, created_at=now)])
         await save_roles(

@@ -4,10 +4,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from libs.contracts.activity import ActivityEvent
 from libs.contracts.decoding import decoder_of
 from libs.contracts.event import Event
+from libs.contracts.topics import TOPICS
 from libs.database import Database, Transaction
 
+VERSIONS = frozenset(name for topic in TOPICS if topic.model is ActivityEvent for name in topic.types)
+"""The types of events that tell of an activity's version."""
+_read_version = decoder_of(ActivityEvent)
 Handler = Callable[[Transaction, Sequence[Any]], Awaitable[None]]
 Heard = Mapping[str, tuple[type[Event], Handler]]
 """Who hears events of a type, and in which shape."""
@@ -31,6 +36,13 @@ class Outbox:
         if rows:
             self._after = rows[-1][0]
         return [(row[1], row[2]) for row in rows]
+
+
+def versions_in(events: Sequence[tuple[str, bytes]], *types: str) -> list[ActivityEvent]:
+    """Read those that tell of an activity's version, of these types if any are named."""
+    chosen = [(set(name.split(",")), value) for name, value in events]
+    wanted = VERSIONS.intersection(types or VERSIONS)
+    return [_read_version(value) for names, value in chosen if names & wanted]
 
 
 async def deliver(events: Sequence[tuple[str, bytes]], database: Database, heard: Heard) -> None:

@@ -93,11 +93,13 @@ async def list_responses(
         filtered = replace(filtered, sight=sight, reader_id=reader_id)
         found = await plans.list_logged(tx, caller.business_id, filtered, pager.page)
         count = pager.whole(found) or await plans.count_logged(tx, caller.business_id, filtered)
+        await references.learn_of(tx, found)
         marks = await marks_of(tx, caller.business_id, found)
 
     def show(activity: contract.Activity) -> dict[str, Any]:
         appends = [msgspec.json.encode(each) for each in activity.appends]  # the newest 20
-        return chosen(marked(shown_logged(activity, kind, appends, caller.now), marks), wanted.fields)
+        shown = references.with_gone(shown_logged(activity, kind, appends, caller.now))
+        return chosen(marked(shown, marks), wanted.fields)
 
     return json_answer(pager.envelope(found, count, show))
 
@@ -112,7 +114,7 @@ async def _list(caller: Caller, wanted: ListBody) -> Response:
         filtered = replace(filtered, sight=sight, reader_id=reader_id)
         found = await plans.list_planned(tx, caller.business_id, filtered, caller.now, pager.page)
         count = pager.whole(found) or await plans.count_planned(tx, caller.business_id, filtered, caller.now)
-        await references.learn(tx, *(each.assignee for each in found))
+        await references.learn_of(tx, found)
         marks = await marks_of(tx, caller.business_id, found)
 
     rights = caller.rights(references.known)

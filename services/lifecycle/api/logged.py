@@ -6,7 +6,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
-from libs.contracts import activity as contract
 from libs.database import Transaction
 from libs.service.answers import versioned
 from services.lifecycle import recording
@@ -16,12 +15,11 @@ from services.lifecycle.api.bodies import AppendBody, LogBody
 from services.lifecycle.api.callers import Caller, Reader, Writer, id_of, visible
 from services.lifecycle.api.marks import marked, marks_of
 from services.lifecycle.api.pages import LOGGED_NAMES, ShownBody, check_names, chosen
-from services.lifecycle.api.references import look_up
+from services.lifecycle.api.references import References, look_up
 from services.lifecycle.api.same_events import with_differences
 from services.lifecycle.api.writing import Done, written
 from services.lifecycle.domain import life
 from services.lifecycle.domain.held import Held
-from services.lifecycle.domain.known import Known
 from services.lifecycle.recording import Entry
 from services.lifecycle.store import activities
 
@@ -37,8 +35,8 @@ async def log_activity(object: str, body: LogBody, caller: Writer) -> Response: 
     def answer(done: Done) -> Response:
         activity = done.held.activity
         kind = done.references.known.type_of(str(activity.type_id))
-        shown = shown_logged(activity, kind, done.appends, caller.now)
-        return versioned(shown, activity.version, 201, activity.activity_id)
+        shown = done.references.with_gone(shown_logged(activity, kind, done.appends, caller.now))
+        return versioned(marked(shown, done.marks), activity.version, 201, activity.activity_id)
 
     return await written(logs.operation(caller, object, body), answer)
 
@@ -51,8 +49,7 @@ async def get_logged(activity_id: str, caller: Reader, wanted: Annotated[ShownBo
     async with caller.database.transaction(caller.principal) as tx:
         references = await look_up(tx, caller)
         held = await caller.find(tx, identity, references.known, logged=True)
-        marks = await marks_of(tx, caller.business_id, [held.activity])
-        shown = marked(await _shown(tx, caller, held, references.known), marks)
+        shown = await _shown(tx, references, held)
         if held.activity.same:
             shown["same"] = await with_differences(tx, caller, references.known, held)
     return versioned(chosen(shown, wanted.fields), held.activity.version)
@@ -76,11 +73,11 @@ async def restore_logged(activity_id: str, caller: Writer) -> Response:
         caller.match(held)
         decision = life.bring_back(held, caller.now)
         if decision.outcome == "applied":
-            me = _me(caller, references.known)
+            me = references.known.person_of(caller.principal.user_id)
             told = Entry(decision, me, request_id=caller.request_id, recognise=references.known.recognises)
             await recording.record(tx, [told])
         assert decision.held is not None
-        shown = await _shown(tx, caller, decision.held, references.known)
+        shown = await _shown(tx, references, decision.held)
         return versioned(shown, decision.held.activity.version, wrote=held.activity.activity_id)
 
     return await caller.write(write)
@@ -97,7 +94,13 @@ async def append_to_logged(activity_id: str, body: AppendBody, caller: Writer) -
         addition = decision.addition
         assert addition is not None
         await recording.record(tx, [Entry(decision, addition.by, request_id=caller.request_id)])
-        return await _answer(tx, caller, held.activity.activity_id, references.known, addition)
+        after = visible(
+            await activities.find_activity(tx, caller.business_id, held.activity.activity_id),
+            held.activity.activity_id,
+            logged=True,
+        )
+        shown = await _shown(tx, references, after) | {"append_id": addition.id, "kind": addition.kind}
+        return versioned(shown, after.activity.version, 201, after.activity.activity_id)
 
     return await caller.write(write)
 
@@ -112,24 +115,11 @@ async def history_of(caller: Caller, activity_id: UUID, *, logged: bool) -> Resp
     return versioned(paged(caller.request, shown, len(shown), 1, len(shown)), held.activity.version)
 
 
-def _me(caller: Caller, known: Known) -> contract.Person | None:
-    return known.person_of(caller.principal.user_id)
-
-
-async def _answer(
-    tx: Transaction, caller: Caller, activity_id: UUID, known: Known, wrote: contract.Append | None = None
-) -> Response:
-    """Show a logged activity as it was just made, or with what was just added."""
-    held = visible(await activities.find_activity(tx, caller.business_id, activity_id), activity_id, logged=True)
-    shown = await _shown(tx, caller, held, known)
-    if wrote is not None:
-        shown |= {"append_id": wrote.id, "kind": wrote.kind}
-    return versioned(shown, held.activity.version, 201, activity_id)
-
-
-async def _shown(tx: Transaction, caller: Caller, held: Held, known: Known) -> dict[str, Any]:
-    activity = held.activity
+async def _shown(tx: Transaction, references: References, held: Held) -> dict[str, Any]:
+    activity, caller = held.activity, references.caller
     appends: Sequence[bytes] = ()
     if activity.appends_count:
         appends = await activities.list_appends(tx, caller.business_id, activity.activity_id)
-    return shown_logged(activity, known.type_of(str(activity.type_id)), appends, caller.now)
+    await references.learn_of(tx, [activity])
+    shown = shown_logged(activity, references.known.type_of(str(activity.type_id)), appends, caller.now)
+    return marked(references.with_gone(shown), await marks_of(tx, caller.business_id, [activity]))

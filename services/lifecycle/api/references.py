@@ -21,6 +21,8 @@ from services.lifecycle.domain.linked import put_on_records
 from services.lifecycle.domain.values import corrected, latest_of, name_members
 from services.lifecycle.store import records
 
+_PEOPLE = ("employee", "created_by", "logged_by", "completed_by")
+"""Members in what is shown of an activity, besides its participants."""
 _TEXTS = ("subject", "summary", "location", "direction", "duration_min")
 
 
@@ -177,29 +179,39 @@ class References:
             if each.id not in found or found[each.id][0] != each.object or found[each.id][2]:
                 self._add(f"fields.{each.field}", "does_not_exist", f"{each.id} is not a record of {each.object!r}")
 
-    async def learn(self, tx: Transaction, *assignees: contract.Assignee | None) -> None:
-        """Look up who activities are assigned to: days end in a member's zone, a role has its members."""
+    async def learn(self, tx: Transaction, *people: contract.Assignee | contract.Person | None) -> None:
+        """Look up members and roles: days end in a member's zone, a role has its members, any of them may be gone."""
         known, business_id = self.known, self.caller.business_id
-        members = {each.member_id for each in assignees if each is not None and each.member_id is not None}
-        roles = {each.role_id for each in assignees if each is not None and each.role_id is not None}
+        members = {each.member_id for each in people if each is not None and each.member_id is not None}
+        roles = {role_id for each in people if (role_id := getattr(each, "role_id", None)) is not None}
         if unknown := [each for each in members if str(each) not in known.members]:
             known.members.update(await find_members(tx, business_id, unknown))
         if missing := roles.difference(known.roles):
             known.roles.update(await find_roles(tx, business_id, missing))
 
+    async def learn_of(self, tx: Transaction, activities: Iterable[contract.Activity]) -> None:
+        """Look up everybody who is shown of activities."""
+        await self.learn(tx, *(person for activity in activities for person in _people_of(activity)))
+
     def with_gone(self, shown: dict[str, Any]) -> dict[str, Any]:
         """Mark in what is shown of an activity who or what it refers to and is gone: `deleted: true`."""
-        employee, role, kind = shown.get("employee"), shown.get("role"), shown.get("activity_object")
-        member = self.known.members.get(str(employee["id"])) if employee is not None else None
+        for person in (shown.get(name) for name in _PEOPLE):
+            self._mark_member(person)
+        for person in shown.get("participants", ()):
+            self._mark_member(person)
+        role, kind = shown.get("role"), shown.get("activity_object")
         found = self.known.roles.get(role["id"]) if role is not None else None
-        if employee is not None and member is not None and not member.live:
-            shown["employee"] = employee | {"deleted": True}
         if role is not None and found is not None and not found.live:
-            shown["role"] = role | {"deleted": True}
+            role["deleted"] = True
         known_kind = self.known.type_of(str(kind["id"])) if kind is not None else None
         if kind is not None and known_kind is not None and known_kind.deleted_at is not None:
-            shown["activity_object"] = kind | {"deleted": True}
+            kind["deleted"] = True
         return shown
+
+    def _mark_member(self, person: dict[str, Any] | None) -> None:
+        member = self.known.members.get(str(person["id"])) if person is not None else None
+        if person is not None and member is not None and not member.live:
+            person["deleted"] = True
 
     def _member(self, field: str, member_id: UUID) -> str | None:
         member = self.known.members.get(str(member_id))
@@ -227,6 +239,11 @@ async def look_up(
     record_ids = [entity.entity_id for entity in entities if entity.entity_id is not None]
     found = await records.list_records(tx, business_id, record_ids, _roles_of(caller)) if record_ids else {}
     return References(caller, known[business_id], found)
+
+
+def _people_of(activity: contract.Activity) -> tuple[contract.Assignee | contract.Person | None, ...]:
+    done = activity.logged_by, activity.completed_by
+    return activity.assignee, activity.created_by, *done, *activity.participants
 
 
 def _roles_of(caller: Caller) -> frozenset[UUID] | None:

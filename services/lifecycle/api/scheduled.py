@@ -13,7 +13,7 @@ from services.lifecycle.api.answers import shown_scheduled
 from services.lifecycle.api.bodies import NotesBody, PlanBody, Scope
 from services.lifecycle.api.callers import Caller, Reader, Writer, id_of
 from services.lifecycle.api.logged import history_of
-from services.lifecycle.api.marks import marked, marks_of
+from services.lifecycle.api.marks import Marks, marked, marks_of
 from services.lifecycle.api.pages import SCHEDULED_NAMES, ShownBody, check_names, chosen
 from services.lifecycle.api.references import References, look_up
 from services.lifecycle.api.writing import written
@@ -32,7 +32,7 @@ async def schedule(body: PlanBody, caller: Writer) -> Response:
     if body.recurrence is None:
         return await written(
             planning.operation(caller, body),
-            lambda done: _answer(caller, done.references, done.held, status=201, wrote=True),
+            lambda done: _answer(caller, done.references, done.held, 201),
         )
 
     async def write(tx: Transaction) -> Response:
@@ -55,7 +55,7 @@ async def get_scheduled(activity_id: str, caller: Reader, wanted: Annotated[Show
     async with caller.database.transaction(caller.principal) as tx:
         references = await look_up(tx, caller)
         held = await caller.find(tx, identity, references.known)
-        await references.learn(tx, held.activity.assignee)
+        await references.learn_of(tx, [held.activity])
         marks = await marks_of(tx, caller.business_id, [held.activity])
     shown = marked(_shown(caller, references, held), marks)
     return versioned(chosen(shown, wanted.fields), held.activity.version)
@@ -122,7 +122,7 @@ async def claim(activity_id: str, caller: Writer) -> Response:
         references = await look_up(tx, caller)
         held = await caller.lock_to_claim(tx, id_of(activity_id, "scheduled"), references.known)
         assignee = held.activity.assignee
-        await references.learn(tx, assignee)
+        await references.learn_of(tx, [held.activity])
         caller.match(held)
         planning.refuse_logged(held)
         planning.refuse_cancelled(held)
@@ -149,7 +149,7 @@ async def _change(caller: Caller, activity_id: str, body: PlanBody, names: set[s
     async def write(tx: Transaction) -> Response:
         references = await look_up(tx, caller, planning.people_of(body), body.associated_entities)
         held = await caller.lock(tx, id_of(activity_id, "scheduled"), references.known, "edit")
-        await references.learn(tx, held.activity.assignee)
+        await references.learn_of(tx, [held.activity])
         series.check_scope(references, held, names, scope)
         decision, content = await planning.change(tx, references, held, (body, names))
         answer = await _record(tx, caller, references, [decision])
@@ -171,13 +171,15 @@ async def _record(
     applied = [each for each in (first, *decisions[1:]) if each.outcome == "applied"]
     if applied:
         await recording.record(tx, [Entry(each, me, request_id=caller.request_id) for each in applied])
-    return _answer(caller, references, held, status=status, wrote=True)
+    marks = await marks_of(tx, caller.business_id, [held.activity]) if status == 200 else {}
+    return _answer(caller, references, held, status, marks)
 
 
-def _answer(caller: Caller, references: References, held: Held, *, status: int = 200, wrote: bool = False) -> Response:
-    activity = held.activity
-    shown = _shown(caller, references, held)
-    return versioned(shown, activity.version, status, activity.activity_id if wrote else None)
+def _answer(
+    caller: Caller, references: References, held: Held, status: int = 200, marks: Marks | None = None
+) -> Response:
+    shown = marked(_shown(caller, references, held), marks or {})
+    return versioned(shown, held.activity.version, status, held.activity.activity_id)
 
 
 def _shown(caller: Caller, references: References, held: Held) -> dict[str, Any]:

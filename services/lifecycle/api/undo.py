@@ -13,6 +13,7 @@ from services.lifecycle import recording
 from services.lifecycle.api.answers import shown_logged, shown_scheduled
 from services.lifecycle.api.bodies import TEXT_MAX, Due
 from services.lifecycle.api.callers import Writer, id_of, refuse, require
+from services.lifecycle.api.marks import marked, marks_of
 from services.lifecycle.api.references import look_up
 from services.lifecycle.domain import undo as rules
 from services.lifecycle.domain.held import Append
@@ -63,11 +64,15 @@ async def undo(activity_id: str, body: UndoBody, caller: Writer) -> Response:
         assert after is not None
         kind = known.type_of(str(activity.type_id))
         appends = await activities.list_appends(tx, caller.business_id, activity.activity_id)
-        shown = {"logged": shown_logged(after.activity, kind, appends, caller.now), "scheduled": None}
+        await references.learn_of(tx, [after.activity])
+        marks = await marks_of(tx, caller.business_id, [after.activity])
+        logged = references.with_gone(shown_logged(after.activity, kind, appends, caller.now))
+        shown = {"logged": marked(logged, marks), "scheduled": None}
         newest = after.activity
         if undone.following is not None and undone.following.held is not None:
             newest = undone.following.held.activity
-            shown["scheduled"] = shown_scheduled(newest, kind, caller.now, caller.rights(known))
+            scheduled = references.with_gone(shown_scheduled(newest, kind, caller.now, caller.rights(known)))
+            shown["scheduled"] = marked(scheduled, marks)
         return versioned(shown, newest.version, 201, newest.activity_id)
 
     return await caller.write(write)

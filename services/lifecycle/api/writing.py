@@ -21,6 +21,7 @@ from libs.service.answers import preferred
 from services.lifecycle import admission, recording
 from services.lifecycle.api.bodies import Entity
 from services.lifecycle.api.callers import Caller, Wanted, may_arrive
+from services.lifecycle.api.marks import Marks, marks_of
 from services.lifecycle.api.references import References, look_up
 from services.lifecycle.domain.held import Decision, Held
 from services.lifecycle.recording import Entry
@@ -52,12 +53,15 @@ class Operation(NamedTuple):
 
 @dataclass(slots=True)
 class Done:
-    """What became of an operation that was not refused: the activity after it, and the additions that it has."""
+    """What became of an operation that was not refused: the activity after it, the additions that it has, and what is
+    to be said of the records that a completed one was planned with.
+    """
 
     held: Held
     references: References
     decision: Decision
     appends: Sequence[bytes] = ()
+    marks: Marks = field(default_factory=dict)
 
 
 Outcome = Done | Rejected
@@ -103,7 +107,10 @@ async def _record(tx: Transaction, done: Sequence[Done]) -> None:
     if completed and await admission.retry(tx, list(completed), done[0].references.caller.now):
         for key, now_held in (await activities.lock_activities(tx, completed)).items():
             completed[key].held = now_held
+    kept = [each.held.activity for each in completed.values() if each.held.activity.links]
+    marks = await marks_of(tx, kept[0].business_id, kept) if kept else {}
     for each in done:
+        each.marks = marks
         if each.held.activity.logged_at is not None and each.held.activity.appends_count:
             each.appends = await activities.list_appends(tx, *_key_of(each.held))
 
