@@ -1,6 +1,4 @@
-"""S1: what follows from an activity elsewhere, on timelines, in badges, reports and webhooks (design: rules of the life,
-5 and 6; edge cases).
-"""
+"""S1: what follows from an activity elsewhere: on timelines, in badges, reports and webhooks (rules 5 and 6)."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
