@@ -14,6 +14,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from libs import failpoints
 from libs.database.arrays import encode_lists_quickly
+from libs.database.line import Line, open_line
 from libs.database.transaction import Transaction
 from libs.database.urls import Role, Urls
 from libs.errors import Unavailable
@@ -145,6 +146,13 @@ class Database:
         """Take a worker's connection out of the pool, for locks that outlive a transaction."""
         async with self._connection("worker") as connection:
             yield connection
+
+    @asynccontextmanager
+    async def line(self, channel: str) -> AsyncIterator[Line]:
+        """Open a worker's connection beside the pool that hears what is said on a channel. Raises Unavailable."""
+        settings = SESSION | {"application_name": self.urls.user_of("worker")}
+        async with open_line(self.urls.of("worker"), channel, settings) as line:
+            yield line
 
     @asynccontextmanager
     async def _transaction(self, role: Role, begin: str) -> AsyncIterator[Transaction]:

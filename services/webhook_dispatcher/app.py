@@ -42,24 +42,17 @@ def create(settings: Settings) -> Service:
             "webhooks may leave the public internet", networks=settings.webhook_allowed_networks,
             http=rules.allow_http, any_port=rules.any_port,
         )  # fmt: skip
-    policy = Policy(
-        settings.webhook_permits_max,
-        TIMEOUT_MAX_S + settings.webhook_lease_extra_s,
-        settings.webhook_stop_s,
-        settings.webhook_stuck_s,
-        settings.webhook_schedule_s,
-        settings.webhook_lane_max,
-    )
     sealer = Sealer(settings.webhook_master_key.get_secret_value())
-    dispatcher, unreadable = Dispatcher(policy, sealer, now), Unreadable(sealer)
-
+    dispatcher, unreadable = Dispatcher(_policy_of(settings), sealer, now), Unreadable(sealer)
     replayer = Replayer(dispatcher.wake)
+    make_sender = partial(SENDERS[settings.webhook_sender], rules)
+    timeouts_s = settings.webhook_timeout_s, settings.webhook_connect_timeout_s
 
     async def replay_chosen() -> None:
         await replayer.run(service.database)
 
     async def deliver_due() -> None:
-        sender = SENDERS[settings.webhook_sender](rules, settings.webhook_timeout_s, settings.webhook_connect_timeout_s)
+        sender = make_sender(*timeouts_s)
         try:
             await dispatcher.run(service.database, sender)
         finally:
@@ -72,9 +65,8 @@ def create(settings: Settings) -> Service:
     service.on(ActivityEvent, handlers.forget_texts, topics=ERASING, latest=True)
     service.always(deliver_due)
     service.always(replay_chosen)
-    service.share(replayer)
-    make_sender = partial(SENDERS[settings.webhook_sender], rules)
-    service.share(Trials(sealer, make_sender, (settings.webhook_timeout_s, settings.webhook_connect_timeout_s)))
+    for part in (dispatcher, replayer, Trials(sealer, make_sender, timeouts_s)):
+        service.share(part)
     service.every(WATCH_S, health.watch_failing(now))
     service.every(WATCH_S, health.end_silent_listeners)
     service.every(ANNOUNCE_S, health.announce_changes(now))
@@ -83,3 +75,14 @@ def create(settings: Settings) -> Service:
     service.ready_when(unreadable.problems)
     service.ready_when(dispatcher.problems)
     return service
+
+
+def _policy_of(settings: Settings) -> Policy:
+    return Policy(
+        settings.webhook_permits_max,
+        TIMEOUT_MAX_S + settings.webhook_lease_extra_s,
+        settings.webhook_stop_s,
+        settings.webhook_stuck_s,
+        settings.webhook_schedule_s,
+        settings.webhook_lane_max,
+    )

@@ -13,7 +13,7 @@ from services.webhook_dispatcher import signing
 from services.webhook_dispatcher.domain import schedule
 from services.webhook_dispatcher.lane import Lane
 from services.webhook_dispatcher.sealing import Sealer, Unsealable
-from services.webhook_dispatcher.sender import Result, Sender
+from services.webhook_dispatcher.sender import WITHDRAWN, Result, Sender
 from services.webhook_dispatcher.signing import Key
 from services.webhook_dispatcher.store.outcomes import Finished, Held
 from services.webhook_dispatcher.store.queue import Claimed
@@ -41,13 +41,15 @@ class Attempts:
         at, began = self._clock(), monotonic()
         try:
             failpoints.reach("webhook_dispatcher.send.before")
-            result = await self._send(target, claim, sender, at)
+            result = await self._send(lane, claim, sender, at)
             failpoints.reach("webhook_dispatcher.send.after")
             failpoints.reach("webhook_dispatcher.send.reported")
         except Unavailable:
             result = Result("interrupted")
         except Unsealable:
             result = Result("secret_unreadable")
+        if result.error == WITHDRAWN:  # its endpoint was changed while the connection was made
+            return refuse(lane.target, claim) or Finished(claim, "pending", 0.0, None), None
         ended = monotonic()
         wait_s = 0.0
         if result.http_status in schedule.WAITING:
@@ -59,17 +61,22 @@ class Attempts:
         finished = Finished(claim, then.status, then.delay_s, result.error, then.gone, _row(at, result))
         return finished, None if hold is None else Held(target.business_id, target.endpoint_id, *hold)
 
-    async def _send(self, target: Target, claim: Claimed, sender: Sender, at: datetime) -> Result:
+    async def _send(self, lane: Lane, claim: Claimed, sender: Sender, at: datetime) -> Result:
         assert claim.body is not None
+        target = lane.target
         keys = [self._key(sealed, target) for sealed in target.secrets]
         headers = signing.headers_of(str(claim.message_id or claim.id), int(at.timestamp()), claim.body, keys)
         if target.headers:
             headers = {**target.headers, **headers}
+
+        def wanted() -> bool:
+            return lane.goes_to(target, monotonic())
+
         if claim.traceparent is None or not tracing.is_on():
-            return await sender.send(target.url, headers, claim.body, target.timeout_s)
+            return await sender.send(target.url, headers, claim.body, target.timeout_s, wanted)
         with tracing.span("webhook-dispatcher", "POST webhook", "client", claim.traceparent):
             headers[tracing.HEADER] = tracing.current() or ""
-            result = await sender.send(target.url, headers, claim.body, target.timeout_s)
+            result = await sender.send(target.url, headers, claim.body, target.timeout_s, wanted)
             tracing.note(
                 "POST webhook",
                 activities__delivery_id=str(claim.id),

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from libs.database import Database
 from libs.errors import Unavailable
-from services.webhook_dispatcher import metrics, partitions
+from services.webhook_dispatcher import changes, metrics, partitions
 from services.webhook_dispatcher.attempt import Attempts
 from services.webhook_dispatcher.finish import Finisher
 from services.webhook_dispatcher.lane import FIRST, RETRY, Lane
@@ -82,10 +82,15 @@ class Dispatcher:
         """Who has the leases."""
         return self._lease.worker
 
-    def meet(self, known: Iterable[Target]) -> None:
-        """Take in what endpoints are like now."""
+    def meet(self, known: Iterable[Target], read_at: float) -> None:
+        """Take in what endpoints are like, as it began to be read at `read_at`."""
         if self._sending is not None:
-            self._lanes.follow((one for one in known if self._lease.has(one.endpoint_id)), monotonic())
+            self._lanes.follow((one for one in known if self._lease.has(one.endpoint_id)), monotonic(), read_at)
+
+    def changed(self, endpoint_id: UUID) -> None:
+        """Begin nothing more to an endpoint before it was read again: it was changed."""
+        self._lanes.changed(endpoint_id, monotonic())
+        self._asked.set()
 
     def fitting(self, endpoint_ids: Sequence[UUID]) -> list[bool]:
         """Say for each of these endpoints in turn whether this worker could send to it now."""
@@ -120,6 +125,7 @@ class Dispatcher:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._finisher.run(database))
+                hearing = tasks.create_task(changes.hear(database, self.worker, self.changed))
                 looking = tasks.create_task(self._look_again_and_again(database))
                 self._sending = lambda lane, claim: tasks.create_task(self._deliver(lane, claim, sender))
                 try:
@@ -128,6 +134,7 @@ class Dispatcher:
                     self._sending = None
                     await self._drain()
                     looking.cancel()
+                    hearing.cancel()
                     raise
         finally:
             self._sending = None
@@ -169,12 +176,13 @@ class Dispatcher:
 
     async def _claim(self, database: Database, wanted: Sequence[Wanted]) -> None:
         places = {one.endpoint_id: one.business_id for one in wanted}
-        until = monotonic() + self._policy.lease_s * QUEUED_SHARE
+        began = monotonic()
+        until = began + self._policy.lease_s * QUEUED_SHARE
         async with database.work(plan_anew=True) as tx:
             claims = await queue.claim(tx, wanted, self._policy.lease_s, self.worker)
             known = await targets.list_targets(tx, [(business, id_) for id_, business in places.items()])
         now = monotonic()
-        self._lanes.follow((one for one in known if self._lanes.find(one.endpoint_id)), now)
+        self._lanes.follow((one for one in known if self._lanes.find(one.endpoint_id)), now, began)
         self._lanes.claimed(wanted, claims)
         self._put([one._replace(until=until) for one in claims], now)
         self._pump()
@@ -209,7 +217,7 @@ class Dispatcher:
     async def _deliver(self, lane: Lane, claim: Claimed, sender: Sender) -> None:
         """Send one delivery and put down what came of it."""
         now = monotonic()
-        if claim.until < now or not self._lease.valid(now):  # it froze between being taken and being sent
+        if claim.until < now or not self._lease.valid(now) or not lane.known(now):  # it froze, or this was changed
             finished, held = Finished(claim, "pending", 0.0, None), None
         else:
             finished, held = await self._attempts.make(lane, claim, sender)

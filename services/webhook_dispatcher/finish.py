@@ -3,10 +3,11 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
-from libs.database import Database
+from libs.database import Database, Transaction
 from libs.errors import Unavailable
 from services.webhook_dispatcher import metrics
 from services.webhook_dispatcher.store import outcomes
@@ -61,16 +62,31 @@ class Finisher:
 
     async def _note(self, database: Database) -> None:
         batch, held = self._finished[:ROWS_MAX], self._held[:]
+        count = len(batch)
         async with database.work(plan_anew=True) as tx:
+            batch = await _without_resumed(tx, batch)
             noted = await outcomes.finish(tx, batch)
             if held:
                 await outcomes.save_holds(tx, held)
-        del self._finished[: len(batch)], self._held[: len(held)]
+        del self._finished[:count], self._held[: len(held)]
         if not self._finished:
             self._there.clear()
-        metrics.STALE.inc(len(batch) - noted)
+        metrics.STALE.inc(count - noted)
         self._noted(batch)
         _tell(batch)
+
+
+async def _without_resumed(tx: Transaction, batch: list[Finished]) -> list[Finished]:
+    """What was refused because its endpoint was paused is due again where that has gone on since: nobody else would
+    resume it."""
+    parked = [one.claimed for one in batch if one.status == "parked"]
+    active = await outcomes.lock_active(tx, parked) if parked else set()
+    return [
+        replace(one, status="pending", delay_s=0.0, error=None)
+        if one.status == "parked" and one.claimed.endpoint_id in active
+        else one
+        for one in batch
+    ]
 
 
 def _tell(batch: Sequence[Finished]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from time import monotonic
 from uuid import UUID
 
 from libs.contracts.activity import ActivityEvent
@@ -33,7 +34,7 @@ def owe_deliveries(kept_days: int, dispatcher: Dispatcher) -> Handler:
         told = [(event, types) for event in events if (types := types_of(event))]
         if not told:
             return
-        businesses = list({event.activity.business_id for event, _ in told})
+        businesses, read_at = list({event.activity.business_id for event, _ in told}), monotonic()
         subscribers, known, now, any_erased = await subscribing.list_subscribers(tx, businesses)
         if not subscribers:
             return
@@ -58,7 +59,7 @@ def owe_deliveries(kept_days: int, dispatcher: Dispatcher) -> Handler:
             owed = await _without_erased_texts(tx, owed)
         if owed:
             metrics.OWED.inc(len(owed))
-            dispatcher.meet(known)
+            dispatcher.meet(known, read_at)
             await _insert(tx, owed, {one.endpoint_id: one for one in subscribers}, dispatcher)
 
     return owe_deliveries

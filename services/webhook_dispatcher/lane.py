@@ -9,6 +9,7 @@ from math import inf
 from typing import Literal
 
 from services.webhook_dispatcher.domain.pace import Breaker, Bucket, Cap, RetryBudget
+from services.webhook_dispatcher.lease import KNOWN_S
 from services.webhook_dispatcher.store.queue import Claimed
 from services.webhook_dispatcher.store.targets import Target
 
@@ -24,11 +25,12 @@ Hold = tuple[float, Literal["retry_after", "breaker"], int]
 
 
 class Lane:
-    """Instants are monotonic seconds. `due`: by rank, from when on the store has something for it, as far as known."""
+    """Instants are monotonic seconds. `due`: by rank, from when on the store has something for it, as far as known;
+    `known_at`: when what its endpoint is like began to be read."""
 
     __slots__ = (
-        "_average_s", "_turn", "breaker", "bucket", "cap", "due", "held_until", "in_flight", "listed", "queue",
-        "retries", "target",
+        "_average_s", "_turn", "breaker", "bucket", "cap", "due", "held_until", "in_flight", "known_at", "listed",
+        "queue", "retries", "target",
     )  # fmt: skip
 
     def __init__(self, target: Target, in_flight_max: int, now: float) -> None:
@@ -42,6 +44,7 @@ class Lane:
         self.retries = RetryBudget(RETRIES_MIN_PER_S, now)
         self.breaker = Breaker(target.holds)
         self.held_until = now + target.held_s
+        self.known_at = now
         self._average_s = inf
         self._turn = 0
         self.follow(target, now)
@@ -55,6 +58,14 @@ class Lane:
             self.bucket = None
         elif self.bucket is None or self.bucket.per_s != target.rate_limit_per_s:
             self.bucket = Bucket(target.rate_limit_per_s, now)
+
+    def known(self, now: float) -> bool:
+        """Tell whether it still counts what was read of its endpoint."""
+        return now < self.known_at + KNOWN_S
+
+    def goes_to(self, target: Target, now: float) -> bool:
+        """Tell whether what was begun for this target may be sent still."""
+        return self.known(now) and (self.target is target or (self.sends and self.target.url == target.url))
 
     @property
     def sends(self) -> bool:
@@ -74,7 +85,9 @@ class Lane:
         return "throttled" if waits else "open"
 
     def wait_s(self, now: float) -> float:
-        """Say in how many seconds it may send; infinite: only once something comes back."""
+        """Say in how many seconds it may send; infinite: only once something comes back, or its endpoint was read."""
+        if not self.known(now):
+            return inf
         if not self.sends:
             return 0.0  # what is refused costs nobody anything
         if self.in_flight >= (1 if self.breaker.opened else self.cap.value):

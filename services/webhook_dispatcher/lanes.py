@@ -12,6 +12,8 @@ from services.webhook_dispatcher.lane import RETRY, Lane
 from services.webhook_dispatcher.store.queue import Claimed, Wanted
 from services.webhook_dispatcher.store.targets import Target
 
+CHANGED_KEPT_S = 60.0
+"""Longer than any transaction in which endpoints are read."""
 IN_HAND_TIMES = 8
 """What may be in hand (claimed, being sent, not noted yet) for each permit."""
 RETRIES_MIN_PER_S = 20.0
@@ -34,6 +36,7 @@ class Lanes:
         self._lanes: OrderedDict[UUID, Lane] = OrderedDict()
         self._round: OrderedDict[UUID, deque[Lane]] = OrderedDict()
         self._asleep: list[tuple[float, int, Lane]] = []
+        self._changed: dict[UUID, float] = {}
         self._number = count()
 
     def __iter__(self) -> Iterator[Lane]:
@@ -53,14 +56,37 @@ class Lanes:
         """Find the lane of an endpoint, if there is one."""
         return self._lanes.get(endpoint_id)
 
-    def follow(self, targets: Iterable[Target], now: float) -> None:
-        """Make lanes for endpoints, or take over what those are like now."""
+    def follow(self, targets: Iterable[Target], now: float, read_at: float | None = None) -> None:
+        """Make lanes for endpoints, or take over what those are like, as it began to be read at `read_at` (None: now).
+
+        What was read before an endpoint was changed, or before it was read last, does not count.
+        """
+        began = now if read_at is None else read_at
         for target in targets:
+            changed_at = self._changed.get(target.endpoint_id)
+            known_at = -inf if changed_at is not None and began <= changed_at else began
             lane = self._lanes.get(target.endpoint_id)
             if lane is None:
-                self._lanes[target.endpoint_id] = Lane(target, self.lane_max, now)
-            else:
+                lane = self._lanes[target.endpoint_id] = Lane(target, self.lane_max, now)
+                lane.known_at = known_at
+            elif known_at > lane.known_at:
+                lane.known_at = known_at
                 lane.follow(target, now)
+                if not lane.listed:
+                    self._list(lane, now)
+
+    def changed(self, endpoint_id: UUID, now: float) -> None:
+        """Send nothing more to an endpoint until it was read again."""
+        self._changed = {each: at for each, at in self._changed.items() if at > now - CHANGED_KEPT_S}
+        self._changed[endpoint_id] = now
+        lane = self._lanes.get(endpoint_id)
+        if lane is not None:
+            lane.known_at = -inf
+
+    def unknown(self, now: float) -> list[tuple[UUID, UUID]]:
+        """Name the endpoints, by (business, id), that were changed, or hold something, and have to be read again."""
+        lanes = (lane for lane in self._lanes.values() if lane.known_at == -inf or (lane.queue and not lane.known(now)))
+        return [(lane.target.business_id, lane.target.endpoint_id) for lane in lanes]
 
     def empty(self, lane: Lane) -> list[Claimed]:
         """Take out what waits in a lane."""
@@ -147,7 +173,13 @@ class Lanes:
             room = rooms.get(endpoint_id)
             if room is None:
                 lane = self._lanes.get(endpoint_id)
-                fast = lane is not None and lane.sends and not lane.target.ordered and min(lane.due) > now
+                fast = (
+                    lane is not None
+                    and lane.sends
+                    and lane.known(now)
+                    and not lane.target.ordered
+                    and min(lane.due) > now
+                )
                 room = lane.room(now) if fast and lane is not None else 0
             fit = room > 0 and left > 0
             rooms[endpoint_id] = room - fit

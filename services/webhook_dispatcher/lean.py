@@ -7,7 +7,7 @@ is used again only if the answer ended as it should and nothing came after it.
 import asyncio
 import errno
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from libs.errors import Rejected
@@ -16,7 +16,14 @@ from services.webhook_dispatcher.connection import Connection, Exchange
 from services.webhook_dispatcher.domain.addresses import AddressRules, may_connect_text
 from services.webhook_dispatcher.domain.urls import Target, read_url
 from services.webhook_dispatcher.resolver import BlockedAddress, Lookup
-from services.webhook_dispatcher.sender import FIXED_HEADERS, KEEP_ALIVE_S, Result, class_of_status
+from services.webhook_dispatcher.sender import (
+    FIXED_HEADERS,
+    KEEP_ALIVE_S,
+    WITHDRAWN,
+    Result,
+    always,
+    class_of_status,
+)
 
 IDLE_MAX = 4
 """Of one receiver, kept longer than a sweep."""
@@ -48,7 +55,14 @@ class LeanSender:
             connection.abort()
         self._open.clear()
 
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float | None = None) -> Result:
+    async def send(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout_s: float | None = None,
+        wanted: Callable[[], bool] = always,
+    ) -> Result:
         """POST the body and say what came of it; the URL is judged again."""
         timeout_s = timeout_s or self._timeout_s
         exchange = Exchange(timeout_s)
@@ -61,7 +75,7 @@ class LeanSender:
             return exchange.failed("protocol")
         place = target.scheme, target.host, target.port
         try:
-            error = await self._exchange(place, request, exchange)
+            error = await self._exchange(place, request, exchange, wanted)
         except BlockedAddress:
             return exchange.failed("blocked_address")
         except TimeoutError:
@@ -86,7 +100,9 @@ class LeanSender:
             self._read.cache_clear()
         return self._read(url)
 
-    async def _exchange(self, place: Place, request: bytes, exchange: Exchange) -> str | None:
+    async def _exchange(
+        self, place: Place, request: bytes, exchange: Exchange, wanted: Callable[[], bool]
+    ) -> str | None:
         """Make the exchange on an idle connection or a new one; return its error.
 
         One that was closed just as it was used again is a failed attempt: the receiver may have had the request.
@@ -99,6 +115,9 @@ class LeanSender:
                 return self._keep(place, connection, await connection.exchange(request, exchange))
         async with asyncio.timeout(min(self._connect_timeout_s, exchange.timeout_s)):
             connection = await self._connect(place, exchange)
+        if not wanted():
+            connection.abort()
+            return WITHDRAWN
         return self._keep(place, connection, await connection.exchange(request, exchange))
 
     def _keep(self, place: Place, connection: Connection, error: str | None) -> str | None:

@@ -17,6 +17,8 @@ SHARDS = 64
 LEASE_S, RENEW_S = 2.5, 1.0
 MARGIN_S = 0.25
 """Our clock and the database's run alike, but an answer takes its time."""
+KNOWN_S = LEASE_S - MARGIN_S
+"""For so long after it was read it counts what an endpoint is like; then nothing is sent until it was read again."""
 
 
 def shard_of(endpoint_id: UUID) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from services.webhook_dispatcher.domain.addresses import AddressRules, may_conne
 from services.webhook_dispatcher.domain.urls import read_url
 from services.webhook_dispatcher.resolver import BlockedAddress, Lookup
 
+WITHDRAWN = "withdrawn"
 ANSWER_MAX_BYTES = 16 << 10
 HEADERS_MAX, HEADER_LENGTH_MAX = 50, 500
 KEEP_ALIVE_S = 55.0
@@ -33,7 +34,8 @@ FIXED_HEADERS = {
 class Result:
     """What came of an attempt. `error` is None for 2xx, else the failure's class:
 
-    dns, blocked_address, refused, unreachable, reset, timeout:<phase>, tls, redirect, protocol, http_4xx, http_5xx.
+    dns, blocked_address, refused, unreachable, reset, timeout:<phase>, tls, redirect, protocol, http_4xx, http_5xx;
+    withdrawn: nobody wanted it any more when it was connected, nothing was sent.
     `phases` are milliseconds since the beginning.
     """
 
@@ -46,11 +48,26 @@ class Result:
     answer: bytes = b""
 
 
+def always() -> bool:
+    """Tell that a webhook is wanted."""
+    return True
+
+
 class Sender(Protocol):
     """Sends one webhook and says what came of it; raises nothing."""
 
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float | None = None) -> Result:
-        """Send; `timeout_s` is for the whole exchange, None: the sender's own."""
+    async def send(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout_s: float | None = None,
+        wanted: Callable[[], bool] = always,
+    ) -> Result:
+        """Send; `timeout_s` is for the whole exchange, None: the sender's own.
+
+        Making a connection takes its time: `wanted` is asked again before the request goes out on a new one.
+        """
 
     async def close(self) -> None:
         """Close all connections."""
@@ -63,7 +80,8 @@ class _Exchange:
     started: float
     stage: str = "connect"
     address: str | None = None
-    blocked: bool = False
+    refused: str | None = None
+    wanted: Callable[[], bool] = always
     phases: dict[str, float] = field(default_factory=dict)
 
     def reach(self, phase: str, stage: str) -> None:
@@ -88,7 +106,7 @@ class _Resolver(AbstractResolver):
         try:
             answers = await resolver.resolve(host, port, self._rules, self._lookup)
         except BlockedAddress:
-            exchange.blocked = True
+            exchange.refused = "blocked_address"
             raise
         exchange.reach("dns", "connect")
         return [
@@ -119,7 +137,7 @@ class _Connector(aiohttp.TCPConnector):
     def _make_socket(self, info: Any) -> socket.socket:
         family, kind, protocol, _, where = info
         if not may_connect_text(str(where[0]), self._rules):
-            _exchange.get().blocked = True
+            _exchange.get().refused = "blocked_address"
             raise BlockedAddress("address not allowed")
         made = socket.socket(family, kind, protocol)
         made.setblocking(False)
@@ -140,9 +158,13 @@ class _Connector(aiohttp.TCPConnector):
         peer = connection.transport.get_extra_info("peername") if connection.transport else None
         exchange.address = str(peer[0]) if peer else None
         if exchange.address is None or not may_connect_text(exchange.address, self._rules):
-            exchange.blocked = True
+            exchange.refused = "blocked_address"
             connection.close()
             raise aiohttp.ClientConnectionError("connected to another address")
+        if not exchange.wanted():
+            exchange.refused = WITHDRAWN
+            connection.close()
+            raise aiohttp.ClientConnectionError("not wanted any more")
         exchange.reach("connect", "answer")
         return connection
 
@@ -169,11 +191,18 @@ class AiohttpSender:
         """Close all connections."""
         await self._session.close()
 
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float | None = None) -> Result:
+    async def send(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout_s: float | None = None,
+        wanted: Callable[[], bool] = always,
+    ) -> Result:
         """POST the body and say what came of it; the URL is judged again."""
         loop = asyncio.get_running_loop()
         timeout_s = timeout_s or self._timeout_s
-        exchange = _Exchange(loop.time())
+        exchange = _Exchange(loop.time(), wanted=wanted)
         _exchange.set(exchange)
         try:
             target = read_url(url, self._rules)
@@ -241,8 +270,8 @@ def class_of_status(status: int) -> str | None:
 
 def _class_of(error: Exception, exchange: _Exchange) -> str:
     """Name the class of a failure before there was an answer."""
-    if exchange.blocked:
-        return "blocked_address"
+    if exchange.refused is not None:
+        return exchange.refused
     if isinstance(error, TimeoutError):
         return f"timeout:{exchange.stage}"
     if isinstance(error, aiohttp.ClientConnectorDNSError):

@@ -48,10 +48,10 @@ class Watch:
         async with database.work(plan_anew=True) as tx:
             wait_s = await self._lease.renew(tx, self._busy(), now)
             waiting = await queue.list_waiting(tx)
-            places = {(one.business_id, one.endpoint_id) for one in waiting}
+            places = {(one.business_id, one.endpoint_id) for one in waiting} | set(self._lanes.unknown(monotonic()))
             known = await targets.list_targets(tx, list(places)) if places else []
         self._lose()
-        self._lanes.follow((one for one in known if self._lease.has(one.endpoint_id)), monotonic())
+        self._lanes.follow((one for one in known if self._lease.has(one.endpoint_id)), monotonic(), now)
         found = self._see(waiting, now)
         self._turned_at = monotonic()
         if not self._lease.others:

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from services.webhook_dispatcher.lanes import Lanes
+from services.webhook_dispatcher.lease import KNOWN_S
 from services.webhook_dispatcher.store.queue import Claimed
 from services.webhook_dispatcher.store.targets import Target
 
@@ -99,6 +100,7 @@ def test_parked_lane_wants_nothing_until_its_time_and_then_one_probe() -> None:
     assert lane.state(1.0) == "parked"
     assert lanes.wants(1.0, 256) == []
     assert [one.rows for one in lanes.wants(5.1, 256)] == [1]
+    lanes.follow([to], 5.1)
     lanes.put(claims(to, 3), 5.1)
     assert len(take_all(lanes, 5.1)) == 1
     learn(lanes, to, 1, now=5.2)
@@ -116,6 +118,7 @@ def test_retry_after_holds_the_whole_lane() -> None:
     lanes.put(claims(to, 1), 0.0)
     assert take_all(lanes, 59.0) == []
     assert lane.state(59.0) == "throttled"
+    lanes.follow([to], 60.1)
     assert len(take_all(lanes, 60.1)) == 1
 
 
@@ -162,3 +165,33 @@ def test_nothing_is_leased_at_once_for_an_ordered_a_held_or_a_full_lane() -> Non
     lanes = lanes_of(plain, ordered, held)
     wanted = [each.endpoint_id for each in (plain, ordered, held, plain, plain)]
     assert lanes.fitting(wanted, 0.0) == [True, False, False, True, False]
+
+
+def test_endpoint_that_was_changed_is_sent_nothing_before_it_was_read_again() -> None:
+    to = target(A, 1)
+    lanes = lanes_of(to)
+    lanes.put(claims(to, 2), 0.0)
+    lanes.changed(to.endpoint_id, 1.0)
+    assert take_all(lanes, 1.0) == []
+    lanes.follow([to], 1.2, 0.9)
+    assert (take_all(lanes, 1.2), lanes.unknown(1.2)) == ([], [(A, to.endpoint_id)])
+    lanes.follow([to], 1.3, 1.1)
+    assert (len(take_all(lanes, 1.3)), lanes.unknown(1.3)) == (2, [])
+
+
+def test_what_was_read_before_a_change_counts_for_no_lane_made_later() -> None:
+    to = target(A, 1)
+    lanes = Lanes(512, 16)
+    lanes.changed(to.endpoint_id, 1.0)
+    lanes.follow([to], 1.1, 0.9)
+    assert lanes.fitting([to.endpoint_id], 1.1) == [False]
+    lanes.follow([to], 1.2, 1.1)
+    assert lanes.fitting([to.endpoint_id], 1.2) == [True]
+
+
+def test_what_is_known_of_an_endpoint_runs_out() -> None:
+    to = target(A, 1)
+    lanes = lanes_of(to)
+    lanes.put(claims(to, 2), 0.0)
+    assert take_all(lanes, KNOWN_S) == []
+    assert lanes.unknown(KNOWN_S) == [(A, to.endpoint_id)]

@@ -1,7 +1,9 @@
 """Endpoints: who is told, about what, where."""
 
-from collections.abc import Callable, Set
+from collections.abc import AsyncIterator, Callable, Set
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, cast
 from uuid import UUID
 
@@ -16,8 +18,9 @@ from libs.service.answers import if_match, json_answer, versioned
 from libs.service.cursors import decode_cursor, encode_cursor
 from libs.service.http import DatabaseDep
 from libs.service.idempotency import once
-from services.webhook_dispatcher import resolver, signing
+from services.webhook_dispatcher import changes, resolver, signing
 from services.webhook_dispatcher.api.bodies import EndpointChange, NewEndpoint, check_limit, show_endpoint
+from services.webhook_dispatcher.delivery import Dispatcher
 from services.webhook_dispatcher.domain import expressions
 from services.webhook_dispatcher.domain.headers import check_headers
 from services.webhook_dispatcher.domain.urls import read_url, refused
@@ -120,7 +123,8 @@ async def read_endpoint(id: UUID, principal: Reader, database: DatabaseDep) -> R
 async def change_endpoint(
     id: UUID, request: Request, principal: Writer, database: DatabaseDep, body: EndpointChange  # noqa: A002
 ) -> Response:  # fmt: skip
-    """Change what the body names. The URL in force is always the current one, also for what is owed already."""
+    """Change what the body names. The URL in force is always the current one, also for what is owed already: after
+    this answer nothing is begun as it was before; what is under way ends."""
     named, settings = body.model_fields_set, settings_of(request)
     if "url" in named:
         await check_url(body.url, settings)
@@ -137,7 +141,7 @@ async def change_endpoint(
 
 @router.delete("/{id}", status_code=204)
 async def delete_endpoint(id: UUID, request: Request, principal: Writer, database: DatabaseDep) -> Response:  # noqa: A002
-    """Delete an endpoint: nothing is sent to it from now on."""
+    """Delete an endpoint: after this answer nothing more is sent to it; what is under way ends."""
 
     async def write() -> Response:
         row = await locked_endpoint(tx, principal, id, request)
@@ -146,7 +150,7 @@ async def delete_endpoint(id: UUID, request: Request, principal: Writer, databas
         await endpoints.delete_endpoint(tx, principal.business_id, id)
         return Response(status_code=204)
 
-    async with database.transaction(principal) as tx:
+    async with changing(request, principal, database, id) as tx:
         return await once(tx, principal, request, write)
 
 
@@ -173,8 +177,20 @@ async def change_state(
             shown["missed"] = await _missed(tx, principal.business_id, id_)
         return versioned(shown, saved["version"], 200, id_)
 
-    async with database.transaction(principal) as tx:
+    async with changing(request, principal, database, id_) as tx:
         return await once(tx, principal, request, write)
+
+
+@asynccontextmanager
+async def changing(
+    request: Request, principal: Principal, database: Database, id_: UUID
+) -> AsyncIterator[Transaction]:  # fmt: skip
+    """Open a transaction that changes an endpoint; when it is left, no worker begins anything as it was before."""
+    dispatcher = cast(Dispatcher, request.app.state.service.shared[Dispatcher])
+    async with database.transaction(principal) as tx:
+        tx.on_commit(partial(dispatcher.changed, id_))
+        yield tx
+    await changes.tell(database, dispatcher.worker, id_)
 
 
 async def _missed(tx: Transaction, business_id: UUID, id_: UUID) -> dict[str, Any]:

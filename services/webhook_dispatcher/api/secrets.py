@@ -11,7 +11,7 @@ from libs.service.answers import json_answer
 from libs.service.http import DatabaseDep
 from libs.service.idempotency import once
 from services.webhook_dispatcher.api.bodies import Rotation
-from services.webhook_dispatcher.api.endpoints import add_key, locked_endpoint, settings_of
+from services.webhook_dispatcher.api.endpoints import add_key, changing, locked_endpoint, settings_of
 from services.webhook_dispatcher.store import endpoints
 
 router = APIRouter(prefix="/api/webhooks/endpoints")
@@ -39,6 +39,6 @@ async def rotate_secret(
         made.append(await add_key(tx, principal, settings_of(request), id, scheme))
         return json_answer(shown)
 
-    async with database.transaction(principal) as tx:
+    async with changing(request, principal, database, id) as tx:
         answer = await once(tx, principal, request, write)
     return json_answer(shown | made[0]) if made else answer

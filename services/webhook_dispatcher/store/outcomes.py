@@ -90,6 +90,16 @@ async def finish(tx: Transaction, finished: Sequence[Finished]) -> int:
     )  # fmt: skip
 
 
+async def lock_active(tx: Transaction, claims: Sequence[Claimed]) -> set[UUID]:
+    """Say which endpoints of these deliveries are active; none of them changes before this transaction ends."""
+    rows = await tx.fetch(
+        """select id, status = 'active' and deleted_at is null as active from endpoint
+            where business_id = any($1) and id = any($2) order by business_id, id for share""",
+        list({one.business_id for one in claims}), list({one.endpoint_id for one in claims}),
+    )  # fmt: skip
+    return {row["id"] for row in rows if row["active"]}
+
+
 async def save_holds(tx: Transaction, held: Sequence[Held]) -> None:
     """Note which endpoints are left alone, so that another worker does so too."""
     latest = {one.endpoint_id: one for one in held}.values()

@@ -43,6 +43,12 @@ async def renew(tx: Transaction, worker: UUID, lease_s: float) -> Standing:
     return Standing(frozenset(row["mine"]), free, row["others"], row["next_end_s"])
 
 
+async def list_others(tx: Transaction, worker: UUID) -> set[UUID]:
+    """List the workers besides this one whose leases have not ended."""
+    rows = await tx.fetch("select id from worker where id <> $1 and until > now()", worker)
+    return {row[0] for row in rows}
+
+
 async def take(tx: Transaction, worker: UUID, shards: Sequence[tuple[int, UUID | None]]) -> set[int]:
     """Take shards from those who had them; return the ones that nobody else took first."""
     rows = await tx.fetch(
