@@ -10,7 +10,7 @@ from libs.contracts.activity_object import ActivityObject
 from libs.service import Service
 from libs.service.clock import now
 from services.webhook_dispatcher import api, handlers, health, partitions
-from services.webhook_dispatcher.delivery import Dispatcher, Policy
+from services.webhook_dispatcher.delivery import QUEUED_SHARE, Dispatcher, Policy
 from services.webhook_dispatcher.domain.addresses import AddressRules
 from services.webhook_dispatcher.lean import LeanSender
 from services.webhook_dispatcher.managed import follow_objects
@@ -31,6 +31,11 @@ TIMEOUT_MAX_S = 30.0
 SENDERS: dict[str, Callable[[AddressRules, float, float], Sender]] = {"lean": LeanSender, "aiohttp": AiohttpSender}
 
 log = structlog.get_logger("webhooks")
+
+
+def lease_s_of(extra_s: float) -> float:
+    """Say how long a delivery's lease is: whenever it is sent, the longest exchange and `extra_s` besides are left."""
+    return (TIMEOUT_MAX_S + extra_s) / (1 - QUEUED_SHARE)
 
 
 def create(settings: Settings) -> Service:
@@ -80,7 +85,7 @@ def create(settings: Settings) -> Service:
 def _policy_of(settings: Settings) -> Policy:
     return Policy(
         settings.webhook_permits_max,
-        TIMEOUT_MAX_S + settings.webhook_lease_extra_s,
+        lease_s_of(settings.webhook_lease_extra_s),
         settings.webhook_stop_s,
         settings.webhook_stuck_s,
         settings.webhook_schedule_s,

@@ -23,21 +23,21 @@ def test_golden_bytes_decode_and_keep_every_field(path: Path) -> None:
     written = orjson.loads(slow.model_dump_json())
     fast = decoder_of(model)(bytes_then)
     for name, value in orjson.loads(bytes_then).items():
-        _must_hold(written[name], value, name)
+        must_hold(written[name], value, name)
         assert hasattr(fast, name)
 
 
-def _must_hold(now: object, then: object, path: str) -> None:
+def must_hold(now: object, then: object, path: str) -> None:
     """All that was there then is there now; new fields may have come."""
     if isinstance(then, dict):
         assert isinstance(now, dict), path
         for name, value in then.items():
             assert name in now, f"{path}.{name} is gone"
-            _must_hold(now[name], value, f"{path}.{name}")
+            must_hold(now[name], value, f"{path}.{name}")
     elif isinstance(then, list):
         assert isinstance(now, list), path
         assert len(now) == len(then), path
         for index, (a, b) in enumerate(zip(now, then, strict=True)):
-            _must_hold(a, b, f"{path}.{index}")
+            must_hold(a, b, f"{path}.{index}")
     else:
         assert now == then, path

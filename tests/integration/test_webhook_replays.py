@@ -10,6 +10,7 @@ import standardwebhooks
 
 from libs.contracts.ids import uuid7
 from services.webhook_dispatcher import replaying
+from services.webhook_dispatcher.api import replays as routes
 from services.webhook_dispatcher.replaying import Replayer
 from services.webhook_dispatcher.store import endpoints
 from tests.conftest import MakeDatabase
@@ -161,6 +162,23 @@ async def test_cancelled_replay_sends_no_more(case: Case) -> None:
         counts = dict(await tx.fetch("select status, count(*) from delivery group by status"))
     assert counts == {"missed": 10, "exhausted": 140, "cancelled": 118}
     assert (await case.call("POST", f"{REPLAYS}/{made['id']}/cancel")).json()["status"] == "cancelled"
+
+
+async def test_business_has_five_running_replays_at_most_and_each_names_so_many_deliveries(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id_, _ = await case.make()
+    await case.tell(3)
+    async with case.database.work() as tx:
+        await tx.execute("update delivery set status = 'exhausted', next_at = null")
+    monkeypatch.setattr(routes, "SELECTED_MAX", 2)
+    refused = await case.call("POST", REPLAYS, {"endpoint_id": str(id_)})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "from")
+    monkeypatch.undo()
+    for _ in range(5):
+        await case.replay(endpoint_id=str(id_))
+    refused = await case.call("POST", REPLAYS, {"endpoint_id": str(id_)})
+    assert (refused.status_code, refused.json()["code"]) == (409, "too_many_replays")
 
 
 async def test_replay_of_a_deleted_endpoint_ends(case: Case) -> None:

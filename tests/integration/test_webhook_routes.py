@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -271,6 +273,71 @@ async def test_deliveries_are_listed_newest_first_with_their_attempts(case: Case
     assert (await stranger.call("GET", DELIVERIES)).json()["results"] == []
     for suffix in ("", "/attempts"):
         assert (await stranger.call("GET", f"{DELIVERIES}/{oldest['id']}{suffix}")).status_code == 404
+
+
+async def test_deliveries_are_filtered_by_each_thing_that_the_routes_name(case: Case) -> None:
+    ids = [(await case.make())["id"] for _ in range(2)]
+    await hear(case.database, [event_of(case.tenant.business_id)])
+    await asyncio.sleep(0.002)
+    middle = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    note = event_of(case.tenant.business_id, "activity.appended", version=2)
+    await case.call("PATCH", f"{ENDPOINTS}/{ids[0]}", {"event_types": ["activity.appended"]})
+    await hear(case.database, [note])
+    async with case.database.work() as tx:
+        await tx.execute(
+            "update delivery set status = 'exhausted', next_at = null where endpoint_id = $1", UUID(ids[1])
+        )
+
+    async def found(query: str) -> list[tuple[str, str]]:
+        rows = (await case.call("GET", f"{DELIVERIES}?{query}")).json()["results"]
+        return [(one["event_type"], one["endpoint_id"]) for one in rows]
+
+    logged, appended = "activity.logged", "activity.appended"
+    everything = [(appended, ids[0]), (logged, ids[1]), (logged, ids[0])]
+    assert sorted(await found("")) == sorted(everything)
+    assert await found(f"endpoint_id={ids[1]}") == [(logged, ids[1])]
+    assert await found("status=exhausted") == [(logged, ids[1])]
+    assert await found(f"type={appended}") == [(appended, ids[0])]
+    assert await found(f"activity_id={note.activity.activity_id}") == [(appended, ids[0])]
+    assert await found(f"from={middle}") == [(appended, ids[0])]
+    assert sorted(await found(f"to={middle}")) == sorted(everything[1:])
+    assert await found(f"to={middle}&endpoint_id={ids[0]}&status=pending&type={logged}") == [(logged, ids[0])]
+
+
+async def test_what_is_not_there_is_answered_as_not_there(case: Case) -> None:
+    id_ = uuid7()
+    for method, path in (
+        ("GET", f"{DELIVERIES}/{id_}"), ("GET", f"{DELIVERIES}/{id_}/attempts"), ("POST", f"{ENDPOINTS}/{id_}/test"),
+        ("POST", f"{DELIVERIES}/{id_}/replay"), ("POST", f"{ENDPOINTS}/{id_}/secret/rotate"),
+        ("GET", f"/api/webhooks/stats?endpoint_id={id_}"), ("GET", f"/api/webhooks/replays/{id_}"),
+        ("POST", f"/api/webhooks/replays/{id_}/cancel"), ("POST", f"/api/webhooks/listeners/{id_}/poll"),
+    ):  # fmt: skip
+        answer = await case.call(method, path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), path
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("endpoints/{id}/test", {"event_type": "activity.created"}, "event_type"),
+        ("endpoints/{id}/test", {"url": "https://example.com/"}, "url"),
+        ("endpoints/{id}/secret/rotate", {"secret": "whsec_x"}, "secret"),
+        ("listeners", {"event_types": []}, "event_types"), ("listeners", {"url": "https://example.com/"}, "url"),
+        ("listeners", {"filter": {"expression": "nope"}}, "filter.expression"),
+        ("listeners/{id}/poll", {"wait_s": 26}, "wait_s"), ("listeners/{id}/poll", {"wait_s": -1}, "wait_s"),
+    ],
+)  # fmt: skip
+async def test_bad_body_is_refused_naming_the_field(case: Case, path: str, body: dict[str, Any], field: str) -> None:
+    id_ = (await case.make())["id"] if "{id}" in path else ""
+    answer = await case.call("POST", f"/api/webhooks/{path.replace('{id}', id_)}", body)
+    assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (422, [field])
+
+
+@pytest.mark.parametrize("path", [ENDPOINTS, "/api/webhooks/replays"])
+@pytest.mark.parametrize(("query", "field"), [("limit=0", "limit"), ("limit=201", "limit"), ("cursor=x", "cursor")])
+async def test_bad_page_is_refused_naming_the_field(case: Case, path: str, query: str, field: str) -> None:
+    answer = await case.call("GET", f"{path}?{query}")
+    assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (422, [field])
 
 
 @pytest.mark.parametrize(

@@ -325,6 +325,25 @@ async def test_requests_carry_what_they_must_and_nothing_that_a_receiver_left(na
         assert "transfer-encoding" not in head
 
 
+@by_name
+async def test_failures_before_an_answer_have_their_class(name: str) -> None:
+    async def lookup(host: str, port: int) -> Sequence[str]:
+        if host == "nowhere.example.com":
+            raise OSError("no such name")
+        await asyncio.Event().wait()
+        return []
+
+    async with Sink.started() as sink:
+        refused = sink.url()
+    sender = make_sender(name, lookup=lookup)
+    began = time.monotonic()
+    urls = refused, "http://nowhere.example.com/", "http://hangs.example.com/", "https://10.0.0.1/"
+    results = await asyncio.gather(*(send(sender, url) for url in urls))
+    assert [one.error for one in results] == ["refused", "dns", "timeout:dns", "blocked_address"]
+    assert time.monotonic() - began < TIMEOUT_S, "names have a deadline of their own"
+    await sender.close()
+
+
 @pytest.fixture
 async def listener() -> AsyncIterator[Sink]:
     """Somebody who may never be connected to."""

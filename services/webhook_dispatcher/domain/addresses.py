@@ -21,6 +21,8 @@ REFUSED_V4 = tuple(
 )  # fmt: skip
 UNICAST_V6 = IPv6Network("2000::/3")
 REFUSED_V6 = tuple(IPv6Network(text) for text in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
+ISATAP = 0x5EFE
+"""In the middle of an IPv6 address before an IPv4 one (RFC 5214), with or without the bit of a universal one."""
 ANSWERS_MAX = 16
 
 
@@ -46,7 +48,8 @@ def may_connect(address: Address, rules: AddressRules) -> bool:
         return True
     if isinstance(address, IPv4Address):
         return not any(address in network for network in REFUSED_V4)
-    return address in UNICAST_V6 and not any(address in network for network in REFUSED_V6)
+    embeds = (int(address) >> 32) & 0xFDFF_FFFF == ISATAP
+    return address in UNICAST_V6 and not embeds and not any(address in network for network in REFUSED_V6)
 
 
 def may_connect_text(text: str, rules: AddressRules) -> bool:
