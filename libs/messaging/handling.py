@@ -59,7 +59,7 @@ class Handling:
         while True:
             open_records = self._without_stopped(records)
             stopped = len(self._assignment.stopped)
-            reading = self.reader.read(open_records)
+            reading = await self.reader.read(open_records)
             if not self._stop_floods(open_records, reading.poison):
                 await self._handle(open_records, reading)
             if len(self._assignment.stopped) == stopped:
@@ -74,7 +74,7 @@ class Handling:
 
     async def can_handle(self, record: Record) -> bool:
         """Handle a record for a trial: nothing of it stays."""
-        reading = self.reader.read([record])
+        reading = await self.reader.read([record])
         if reading.poison:
             return False
         try:
@@ -123,7 +123,7 @@ class Handling:
         middle = len(records) // 2
         for half in (records[:middle], records[middle:]):
             open_half = self._without_stopped(half)
-            await self._handle(open_half, self.reader.read(open_half))
+            await self._handle(open_half, await self.reader.read(open_half))
 
     async def _apply(self, reading: Reading, traces: Mapping[bytes, str]) -> None:
         metrics.DUPLICATES.labels(self._group).inc(reading.duplicates)

@@ -11,6 +11,7 @@ from libs.database import Transaction
 from libs.errors import Rejected
 from libs.messaging.broker import Record
 from libs.messaging.reading import Poison, Reading
+from libs.turns import give_way
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,12 @@ class InboundReader:
         """Name the topics that are heard."""
         return sorted(self._inbound.topics)
 
-    def read(self, records: Sequence[Record]) -> Reading:
+    async def read(self, records: Sequence[Record]) -> Reading:
         """Read each record by itself."""
         read: list[tuple[Record, Any]] = []
         poison: list[Poison] = []
-        for record in records:
+        for number, record in enumerate(records):
+            await give_way(number)
             try:
                 read.append((record, self._inbound.read(record)))
             except (Rejected, ValueError, RecursionError) as error:

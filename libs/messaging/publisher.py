@@ -23,6 +23,7 @@ from libs.contracts.topics import BY_TYPE
 from libs.errors import Unavailable
 from libs.messaging import metrics
 from libs.messaging.broker import BrokerSettings
+from libs.turns import give_way
 
 BATCH_BYTES = 256 * 1024
 CLOSE_S = 2.0
@@ -56,7 +57,7 @@ class Publisher:
         Not taken is what goes to a place that is in `held` or takes no events while others do; `refusals` says why.
         Raises Unavailable when the broker has not acknowledged all else in time: publish all of it again then.
         """
-        by_topic = self._by_topic(rows)
+        by_topic = await self._by_topic(rows)
         left = {(topic, ALL): by_topic.pop(topic) for topic, part in held if part == ALL and topic in by_topic}
         return left | await self.send(by_topic, held, self._broker.publish_timeout_s)
 
@@ -210,9 +211,10 @@ class Publisher:
         futures.append(await producer.send_batch(batch, topic, partition=partition))
         await asyncio.gather(*futures)
 
-    def _by_topic(self, rows: Sequence[Any]) -> dict[str, list[Sending]]:
+    async def _by_topic(self, rows: Sequence[Any]) -> dict[str, list[Sending]]:
         by_topic: dict[str, list[Sending]] = defaultdict(list)
-        for row in rows:
+        for number, row in enumerate(rows):
+            await give_way(number)
             key, value = row["key"], row["value"]
             if row["topic"] is not None:
                 names, contents = row["header_names"], row["header_values"]

@@ -1,4 +1,4 @@
-"""From records to events: what is known by header is dropped, the rest decoded and checked. Pure."""
+"""From records to events: what is known by header is dropped, the rest decoded and checked, in slices."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from libs.contracts.topics import BY_NAME
 from libs.database import Transaction
 from libs.messaging.broker import Record
 from libs.messaging.subscription import Subscription
+from libs.turns import give_way
 
 BUSINESSES_MAX = 10_000
 SUBJECTS = ("activity", "interaction")
@@ -64,17 +65,19 @@ class Reader:
         """Name the topics that are heard."""
         return sorted(self._by_topic)
 
-    def read(self, records: Sequence[Record]) -> Reading:
+    async def read(self, records: Sequence[Record]) -> Reading:
         """Sort and decode. A poisoned record does not hide an older or equal one that is sound."""
         poison: list[Poison] = []
         while True:
             guilty = {id(item.record) for item in poison}
-            reading = self._read([record for record in records if id(record) not in guilty] if guilty else records)
+            reading = await self._read(
+                [record for record in records if id(record) not in guilty] if guilty else records
+            )
             if not reading.poison:
                 return Reading(reading.events, poison, reading.duplicates, reading.ignored)
             poison += reading.poison
 
-    def _read(self, records: Sequence[Record]) -> Reading:
+    async def _read(self, records: Sequence[Record]) -> Reading:
         poison: list[Poison] = []
         ignored = placed = 0
         by_topic = self._by_topic
@@ -96,7 +99,7 @@ class Reader:
                 shelf.place(record, version)
                 placed += 1
         taken = [shelf.take() for shelf in self._shelves]
-        events = [shelf.decode(items, poison) for shelf, items in zip(self._shelves, taken, strict=True)]
+        events = [await shelf.decode(items, poison) for shelf, items in zip(self._shelves, taken, strict=True)]
         duplicates = placed - sum(map(len, taken))
         pairs = zip(self._shelves, events, strict=True)
         return Reading([(shelf.subscription, found) for shelf, found in pairs if found], poison, duplicates, ignored)
@@ -131,11 +134,12 @@ class _Shelf:
         self._placed.clear()
         return taken
 
-    def decode(self, items: Sequence[tuple[Record, int | None]], poison: list[Poison]) -> list[Any]:
+    async def decode(self, items: Sequence[tuple[Record, int | None]], poison: list[Poison]) -> list[Any]:
         """Decode records; what cannot be decoded, or says something else than its key and headers, is poison."""
         events = []
         decode, inner = self._decode, self._subject
-        for record, version in items:
+        for number, (record, version) in enumerate(items):
+            await give_way(number)
             try:
                 event: Any = decode(record.value or b"")
                 subject = event if inner is None else getattr(event, inner)

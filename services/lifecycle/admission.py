@@ -15,6 +15,7 @@ from libs.contracts.report import ReportAnswered as AnswerShape
 from libs.contracts.report import ReportReceived
 from libs.database import Transaction
 from libs.messaging.outbox import Outgoing, append
+from libs.turns import give_way
 from services.lifecycle import looking, recording
 from services.lifecycle.domain import recognition
 from services.lifecycle.domain import reports as rules
@@ -62,7 +63,7 @@ async def admit(tx: Transaction, arrived: Sequence[ReportReceived], now: datetim
         held: dict[Key, Held | None] = {**await activities.lock_activities(tx, keys)}
         waited = await admissions.list_waiting(tx, keys)
         known = await _look_up(tx, fresh, waited, now)
-        answers = _settle_all(fresh, held, waited, known, now)
+        answers = await _settle_all(fresh, held, waited, known, now)
     again = [_answer_again(each, now) for each in earlier.values()]
     entries = _entries(answers, known)
     await recording.record(tx, entries, chain(again, (_answer(each, now) for each in _last(answers))))
@@ -126,7 +127,7 @@ async def _look_up(
     return known
 
 
-def _settle_all(
+async def _settle_all(
     fresh: Sequence[ReportReceived],
     held: dict[Key, Held | None],
     waited: dict[Key, list[ReportReceived]],
@@ -135,7 +136,8 @@ def _settle_all(
 ) -> list[Answer]:
     """Decide reports in their order; later ones find the activities as the earlier ones leave them."""
     answers = []
-    for report in fresh:
+    for number, report in enumerate(fresh):
+        await give_way(number)
         key = (report.business_id, report.activity_id)
         pending = waited.get(key, ())
         decided = rules.settle(held.get(key), report, pending, known[report.business_id], now)

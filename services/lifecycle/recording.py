@@ -13,6 +13,7 @@ from libs.contracts.ids import event_id_of, key_of
 from libs.contracts.record import RecordRequested as RequestShape
 from libs.database import Transaction
 from libs.messaging.outbox import Outgoing, append
+from libs.turns import give_way
 from services.lifecycle import recognition, recurring
 from services.lifecycle.domain.chain import SALT_BYTES, Skeleton, content_hash_of, hash_of
 from services.lifecycle.domain.held import ActivityEvent, Change, Decision, Held
@@ -52,6 +53,7 @@ async def record(tx: Transaction, entries: Sequence[Entry], answers: Iterable[Ou
     additions: list[tuple[Key, contract.Append, bytes]] = []
     salts = os.urandom(SALT_BYTES * len(entries))
     for number, entry in enumerate(entries):
+        await give_way(number)
         held = entry.decision.held
         assert held is not None
         key = (held.activity.business_id, held.activity.activity_id)

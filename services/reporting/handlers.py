@@ -2,20 +2,21 @@
 
 from collections.abc import Collection, Sequence
 
-from libs.contracts.activity import ActivityEvent
+from libs.contracts.activity import ActivityEvent, newest_of
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.directory import Record
 from libs.contracts.ids import activity_id_of_interaction
 from libs.contracts.interaction import InteractionClosed, newest_conversations
 from libs.database import Transaction
+from libs.turns import give_way
 from services.reporting.domain.facts import (
     Cell,
     InteractionKey,
     Talk,
     differences_of,
     differences_of_talks,
+    fact_of,
     joined,
-    newest_facts,
     talk_of,
 )
 from services.reporting.store import conversations, facts, sights
@@ -23,7 +24,10 @@ from services.reporting.store import conversations, facts, sights
 
 async def count_activities(tx: Transaction, events: Sequence[ActivityEvent]) -> None:
     """Count each activity once, as its newest version is; an older version changes nothing."""
-    newest = newest_facts(events)
+    newest = {}
+    for number, (key, activity) in enumerate(newest_of(events).items()):
+        await give_way(number)
+        newest[key] = fact_of(activity)
     about = {(fact[0], fact.interaction_id) for fact in newest.values() if fact.interaction_id is not None}
     if about:
         await conversations.lock_businesses(tx, {business_id for business_id, _ in about})

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from libs.contracts.activity import ActivityEvent
+from libs.contracts.activity import ActivityEvent, newest_of
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.directory import Record
 from libs.contracts.interaction import InteractionClosed, newest_conversations
 from libs.database import Transaction
+from libs.turns import give_way
 from services.timeline_projector.domain import conversations as talking
 from services.timeline_projector.domain import lines
 from services.timeline_projector.domain.lines import ActivityKey, InteractionKey, Placed
@@ -15,7 +16,10 @@ from services.timeline_projector.store import conversations, entries, records
 
 async def show_activities(tx: Transaction, events: Sequence[ActivityEvent]) -> None:
     """Put each activity on the timelines of the records it is linked to now; an older version changes nothing."""
-    heads = lines.newest_heads(events)
+    heads = {}
+    for number, (key, activity) in enumerate(newest_of(events).items()):
+        await give_way(number)
+        heads[key] = lines.head_of(activity)
     about = {(head[0], head.interaction_id) for head in heads.values() if head.interaction_id is not None}
     if about:
         await conversations.lock_businesses(tx, {business_id for business_id, _ in about})

@@ -9,6 +9,7 @@ from libs.contracts.activity import ActivityEvent
 from libs.contracts.ids import event_id_of, key_of, uuid7
 from libs.database import Transaction
 from libs.errors import Unavailable
+from libs.turns import give_way
 from services.webhook_dispatcher import metrics
 from services.webhook_dispatcher.delivery import Dispatcher
 from services.webhook_dispatcher.domain import subscriptions
@@ -40,19 +41,8 @@ def owe_deliveries(kept_days: int, dispatcher: Dispatcher) -> Handler:
             return
         if now is None:
             raise Unavailable("webhook-dispatcher: the partition of today is not there yet")
-        grouped, failures = subscriptions.subscribers_by_business(subscribers), Failures()
-        owed = [
-            one
-            for event, types in told
-            if not is_too_old(event.activity.recorded_at, now, kept_days)
-            for event_type in types
-            for one in _owed(
-                event,
-                event_type,
-                who_hears(grouped.get(event.activity.business_id, ()), event, event_type, failures),
-                tx.traces or {},
-            )
-        ]
+        told = [each for each in told if not is_too_old(each[0].activity.recorded_at, now, kept_days)]
+        owed, failures = await _owe(told, subscribers, tx.traces or {})
         if failures:
             await subscribing.note_filter_failures(tx, failures)
         if owed and any_erased:
@@ -63,6 +53,20 @@ def owe_deliveries(kept_days: int, dispatcher: Dispatcher) -> Handler:
             await _insert(tx, owed, {one.endpoint_id: one for one in subscribers}, dispatcher)
 
     return owe_deliveries
+
+
+async def _owe(
+    told: Sequence[tuple[ActivityEvent, Sequence[str]]], subscribers: Sequence[Subscriber], traces: Mapping[bytes, str]
+) -> tuple[list[Owed], Failures]:
+    """Owe each version, by its types, to those who hear of it; and name the filters that failed."""
+    grouped, failures = subscriptions.subscribers_by_business(subscribers), Failures()
+    owed: list[Owed] = []
+    for number, (event, types) in enumerate(told):
+        await give_way(number)
+        for event_type in types:
+            hearing = who_hears(grouped.get(event.activity.business_id, ()), event, event_type, failures)
+            owed += _owed(event, event_type, hearing, traces)
+    return owed, failures
 
 
 async def forget_texts(tx: Transaction, events: Sequence[ActivityEvent]) -> None:

@@ -1,5 +1,6 @@
 """What messaging decides without Kafka or PostgreSQL."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from libs.messaging.assignment import Assignment, spans
 from libs.messaging.broker import BrokerSettings, Sparing
 from libs.messaging.floods import FLOOD_MIN, Floods
 from libs.messaging.publisher import Publisher, event_id_text
-from libs.messaging.reading import Reader
+from libs.messaging.reading import Reader, Reading
 from libs.messaging.subscription import Subscription
 
 BUSINESS = uuid7()
@@ -53,9 +54,13 @@ def record(event_type: str, activity_id: UUID, version: int, topic: str | None =
     return Record(topic or event_type, key_of(BUSINESS, activity_id), value, headers)
 
 
+def read(reader: Reader, records: Sequence[Record]) -> Reading:
+    return asyncio.run(reader.read(records))
+
+
 def test_created_and_completed_of_one_version_are_heard_once() -> None:
     one = uuid7()
-    reading = Reader([subscription()]).read([record("activity.created", one, 1), record("activity.completed", one, 1)])
+    reading = read(Reader([subscription()]), [record("activity.created", one, 1), record("activity.completed", one, 1)])
     ((_, events),) = reading.events
     assert [event.activity.version for event in events] == [1]
     assert reading.duplicates == 1
@@ -64,7 +69,7 @@ def test_created_and_completed_of_one_version_are_heard_once() -> None:
 def test_events_of_a_key_keep_their_order() -> None:
     one = uuid7()
     records = [record("activity.updated", one, version, "activity.changed") for version in (2, 3, 4)]
-    ((_, events),) = Reader([subscription()]).read(records).events
+    ((_, events),) = read(Reader([subscription()]), records).events
     assert [event.activity.version for event in events] == [2, 3, 4]
 
 
@@ -72,7 +77,7 @@ def test_latest_of_a_key_is_the_highest_version_whatever_the_order() -> None:
     one, other = uuid7(), uuid7()
     records = [record("activity.updated", one, version, "activity.changed") for version in (2, 9, 4)]
     records.append(record("activity.created", other, 1))
-    ((_, events),) = Reader([subscription(latest=True)]).read(records).events
+    ((_, events),) = read(Reader([subscription(latest=True)]), records).events
     assert [event.activity.version for event in events] == [9, 1]
 
 
@@ -81,14 +86,14 @@ def test_poisoned_newest_does_not_hide_the_sound_one_before_it() -> None:
     broken = record("activity.updated", one, 3, "activity.changed")
     broken.value = b"{"
     records = [record("activity.updated", one, 2, "activity.changed"), broken]
-    reading = Reader([subscription(latest=True)]).read(records)
+    reading = read(Reader([subscription(latest=True)]), records)
     assert [event.activity.version for event in reading.events[0][1]] == [2]
     assert [item.record for item in reading.poison] == [broken]
 
 
 def test_unknown_type_on_a_topic_is_ignored_and_counted() -> None:
     unknown = record("activity.sung", uuid7(), 1, "activity.changed")
-    reading = Reader([subscription()]).read([unknown])
+    reading = read(Reader([subscription()]), [unknown])
     assert (reading.events, reading.poison, reading.ignored) == ([], [], 1)
 
 
@@ -99,11 +104,11 @@ def test_conversation_is_known_by_the_version_and_business_inside() -> None:
     value = orjson.dumps({"interaction": about})
     headers: Sequence[tuple[str, bytes | None]] = [("ce_type", b"interaction.closed"), ("ce_version", b"2")]
     reader = Reader([Subscription(InteractionClosed, ignore, ("interaction.closed",), True)])
-    reading = reader.read([Record("interaction.closed", key_of(BUSINESS, one), value, headers)])
+    reading = read(reader, [Record("interaction.closed", key_of(BUSINESS, one), value, headers)])
     assert (len(reading.events), reading.poison) == (1, [])
-    assert reader.read([Record("interaction.closed", key_of(uuid7(), one), value, headers)]).poison
+    assert read(reader, [Record("interaction.closed", key_of(uuid7(), one), value, headers)]).poison
     headers = [headers[0], ("ce_version", b"1")]
-    assert reader.read([Record("interaction.closed", key_of(BUSINESS, one), value, headers)]).poison
+    assert read(reader, [Record("interaction.closed", key_of(BUSINESS, one), value, headers)]).poison
 
 
 def test_business_is_its_own_business() -> None:
@@ -111,15 +116,15 @@ def test_business_is_its_own_business() -> None:
     value = orjson.dumps({"id": str(one), "version": 1, "name": "A", "zone": "UTC", "created_at": AT})
     headers: Sequence[tuple[str, bytes | None]] = [("ce_type", b"directory.business"), ("ce_version", b"1")]
     reader = Reader([Subscription(Business, ignore, ("directory.business",), True)])
-    assert not reader.read([Record("directory.business", key_of(one, one), value, headers)]).poison
-    assert reader.read([Record("directory.business", key_of(uuid7(), one), value, headers)]).poison
+    assert not read(reader, [Record("directory.business", key_of(one, one), value, headers)]).poison
+    assert read(reader, [Record("directory.business", key_of(uuid7(), one), value, headers)]).poison
 
 
 @pytest.mark.parametrize("headers", [[("ce_type", None)], [("ce_type", b"activity.created"), ("ce_version", None)]])
 def test_header_without_content_does_no_harm(headers: Sequence[tuple[str, bytes | None]]) -> None:
     one = record("activity.created", uuid7(), 1)
     one.headers = headers
-    Reader([subscription()]).read([one])
+    read(Reader([subscription()]), [one])
 
 
 def test_event_id_is_the_one_that_contracts_derive() -> None:
@@ -131,7 +136,7 @@ def test_event_id_is_the_one_that_contracts_derive() -> None:
 
 def test_dead_letter_row_keeps_its_headers() -> None:
     row = {"topic": "t", "key": None, "value": None, "header_names": ["a", "a"], "header_values": [b"1", b"2"]}
-    by_topic = Publisher("probe", BrokerSettings(""))._by_topic([row])
+    by_topic = asyncio.run(Publisher("probe", BrokerSettings(""))._by_topic([row]))
     assert by_topic == {"t": [(None, None, [("a", b"1"), ("a", b"2")])]}
 
 

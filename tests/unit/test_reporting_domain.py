@@ -4,9 +4,9 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 from zoneinfo import ZoneInfo, available_timezones
 
-from libs.contracts.activity import Person
+from libs.contracts.activity import Person, newest_of
 from services.reporting.domain.buckets import FIRST_DAY, bounds_of, buckets_of, start_of
-from services.reporting.domain.facts import differences_of, fact_of, newest_facts, quarter_of
+from services.reporting.domain.facts import differences_of, fact_of, quarter_of
 from tests.support.histories import START, activity, event, next_version, planned
 
 BUSINESS = uuid4()
@@ -40,8 +40,8 @@ def test_retracted_and_deleted_are_not_counted() -> None:
 
 def test_highest_version_of_a_batch_counts() -> None:
     first = activity(BUSINESS)
-    (fact,) = newest_facts([event(next_version(first)), event(first)]).values()
-    assert fact.version == 2
+    (newest,) = newest_of([event(next_version(first)), event(first)]).values()
+    assert fact_of(newest).version == 2
 
 
 def test_quarter_is_where_an_instant_lies() -> None:

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import orjson
 
-from libs.contracts.activity import Assignee, Link, Person
+from libs.contracts.activity import Assignee, Link, Person, newest_of
 from libs.contracts.agent import agent_of
 from libs.contracts.ids import record_id_of
 from services.timeline_projector.domain import lines as domain
@@ -48,7 +48,8 @@ def test_deleted_activity_is_nowhere() -> None:
 def test_only_the_highest_version_of_a_batch_is_shown() -> None:
     first = planned(BUSINESS)
     third = next_version(next_version(first), summary="third")
-    (head,) = domain.newest_heads([event(third), event(first), event(third)]).values()
+    (newest,) = newest_of([event(third), event(first), event(third)]).values()
+    head = domain.head_of(newest)
     assert (head.version, head.summary) == (3, "third")
 
 

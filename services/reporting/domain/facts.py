@@ -1,11 +1,11 @@
 """What of an activity or a conversation is counted, and where. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from libs.contracts.activity import Activity, ActivityEvent, linked_of, newest_of, own_of, readers_of, team_of
+from libs.contracts.activity import Activity, linked_of, own_of, readers_of, team_of
 from libs.contracts.agent import agent_of
 from libs.contracts.ids import preset_id_of
 from libs.contracts.interaction import TYPES, Interaction, agent_of_conversation, moment_of, records_of
@@ -81,11 +81,6 @@ class Cell(NamedTuple):
     source_kind: str
     direction: str
     agent: str
-
-
-def newest_facts(events: Sequence[ActivityEvent]) -> dict[ActivityKey, Fact]:
-    """Make the fact of each activity from its highest version."""
-    return {key: fact_of(activity) for key, activity in newest_of(events).items()}
 
 
 def fact_of(activity: Activity) -> Fact:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from libs.contracts.activity import Activity, ActivityEvent, Link, Times, links_shown, newest_of, own_of, state_of
+from libs.contracts.activity import Activity, Link, Times, links_shown, own_of, state_of
 from libs.contracts.agent import agent_of
 from libs.contracts.ids import record_id_of
 
@@ -73,11 +73,6 @@ class Entry(NamedTuple):
     at: datetime
     activity_id: UUID
     upcoming: bool
-
-
-def newest_heads(events: Sequence[ActivityEvent]) -> dict[ActivityKey, Head]:
-    """Make the head of each activity from its highest version."""
-    return {key: head_of(activity) for key, activity in newest_of(events).items()}
 
 
 def head_of(activity: Activity) -> Head:
