@@ -29,7 +29,7 @@ async def enter(tx: Transaction, events: Sequence[RecordChanged], now: datetime)
     fresh = [each for each in fresh if (each.business_id, each.event.record_id) not in gone]
     if not fresh:
         return
-    people = {(each.business_id, str(each.event.by.member_id)) for each in fresh if each.event.by is not None}
+    people = {(each.business_id, person) for each in fresh for person in rules.people_in(each.event)}
     known = await looking.look_up(tx, {each.business_id for each in fresh}, people, now)
     await recording.record(tx, [_logged(each, known[each.business_id], now) for each in fresh])
 
@@ -45,7 +45,8 @@ async def _erased(tx: Transaction, entries: Sequence[Entry]) -> set[tuple[UUID, 
 def _logged(entry: Entry, known: Known, now: datetime) -> recording.Entry:
     kind = known.types[entry.type]
     by = known.person_of(entry.event.by.member_id) if entry.event.by is not None else None
-    content = {"type": kind.api_name, "type_id": kind.id, "type_name": kind.name, **entry.content}
+    names = {str(member.id): member.name for member in known.members.values()}
+    content = {"type": kind.api_name, "type_id": kind.id, "type_name": kind.name, **rules.named(entry.content, names)}
     if by is not None:
         content["actor"] = by
     subject = Subject(entry.business_id, entry.activity_id, source=rules.SOURCE, source_kind=rules.SOURCE_KIND)

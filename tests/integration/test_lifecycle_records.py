@@ -59,6 +59,14 @@ async def test_a_significant_change_of_a_contact_is_entered_once_with_before_and
     assert entry.logged_at is not None
 
 
+async def test_a_new_owner_is_named_in_the_sentence_and_by_id_beside_it(database: Database) -> None:
+    tenant, contact, gone = await settle(database), uuid7(), str(uuid7())
+    owners = {"before": {"owner_id": gone}, "after": {"owner_id": str(tenant.user_id)}}
+    [event] = await follow(database, changed(tenant, contact, **owners))
+    assert event.activity.summary == f"owner: {gone} → Ada"
+    assert event.activity.metadata["after"] == {"owner": str(tenant.user_id)}
+
+
 async def test_which_changes_are_significant_is_a_setting_of_the_business(database: Database) -> None:
     tenant, contact = await settle(database), uuid7()
     name = changed(tenant, contact, before={"name": "a"}, after={"name": "b"})

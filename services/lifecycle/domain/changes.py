@@ -1,6 +1,6 @@
 """What is entered by itself when records change: leads that are converted, contacts that change significantly. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -40,6 +40,25 @@ def entry_of(event: RecordChanged, significant: Sequence[str] | None) -> Entry |
 def names_of(significant: Collection[str]) -> set[str]:
     """Translate the words of the setting to names of `record.changed`."""
     return {_NAMES.get(word, f"fields.{word}") for word in significant}
+
+
+def people_in(event: RecordChanged) -> set[str]:
+    """Name the members whom a change is by or about: their ids."""
+    owners = {str(values["owner_id"]) for values in (event.before, event.after) if values.get("owner_id") is not None}
+    return owners if event.by is None else owners | {str(event.by.member_id)}
+
+
+def named(content: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Say owners by their names in the sentence about a change; `metadata` keeps the ids."""
+    lines = str(content["summary"]).split("\n") if "summary" in content else []
+    said = [_named(line, names) if line.startswith("owner: ") else line for line in lines]
+    return {**content, "summary": "\n".join(said)} if said else dict(content)
+
+
+def _named(line: str, names: Mapping[str, str]) -> str:
+    for member_id, name in names.items():
+        line = line.replace(member_id, name)
+    return line
 
 
 def _conversion(event: RecordChanged) -> Entry:
