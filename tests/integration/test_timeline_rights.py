@@ -180,6 +180,40 @@ async def test_a_record_for_some_roles_has_a_timeline_for_their_members_alone(wo
     assert ids(await world.rows(open_one, agent)) == [str(about_open), str(about_both)]
 
 
+async def test_a_private_activity_is_on_the_timeline_of_those_alone_who_may_see_it(world: World) -> None:
+    contact = await world.record(uuid7())
+    everything = {"logged_view": "all", "scheduled_view": "all"}
+    (ada, role, maker), (bob, _, guest), (_, _, stranger) = [await world.member(**everything) for _ in range(3)]
+    colleague_id, _, colleague = await world.member(**everything)
+    async with world.database.work() as tx:
+        await tx.execute("update member set role_ids = role_ids || $2 where id = $1", colleague_id, [role])
+    made = {"created_by": Person(member_id=ada), "participants": [Person(member_id=bob)]}
+    private = await world.activity(contact, privacy="private", subject="secret", **made)
+    team = await world.activity(contact, privacy="team", logged_at=None, planned_at=WHEN, due_at=None, **made)
+    public = await world.activity(contact)
+    for headers, wanted in (
+        (maker, [public, team, private]), (guest, [public, team, private]), (colleague, [public, team]),
+        (stranger, [public]),
+    ):  # fmt: skip
+        rows = await world.rows(contact, headers)
+        assert ids(rows) == [str(each) for each in wanted]
+        assert {row["subject"] for row in rows} == {None}
+        assert await world.counts(headers) == {str(contact): len(wanted)}
+    assert ids(await world.rows(contact, colleague, state="upcoming")) == [str(team)]
+    assert await world.rows(contact, stranger, state="upcoming") == []
+
+
+async def test_an_archived_record_is_in_no_list_and_keeps_its_timeline(world: World) -> None:
+    contact = await world.record(uuid7())
+    line = await world.activity(contact)
+    assert await world.counts() == {str(contact): 1}
+    await world.record(contact, 2, archived_at=WHEN)
+    assert await world.counts() == await world.counts(has_activities="true") == {}
+    assert ids(await world.rows(contact)) == [str(line)]
+    await world.record(contact, 3)
+    assert await world.counts() == {str(contact): 1}
+
+
 async def test_a_record_that_was_merged_into_one_for_some_roles_is_for_them_alone_too(world: World) -> None:
     _, queue, agent = await world.member(logged_view="all", scheduled_view="all")
     _, _, outsider = await world.member(logged_view="all", scheduled_view="all")

@@ -41,7 +41,7 @@ async def list_records(
     database: DatabaseDep,
     principal: Annotated[Principal, Depends(may("timeline.read"))],
 ) -> Response:
-    """List the records of an object with the `count` that their badges show, by name, then id.
+    """List the records of an object with the `count` that their badges show, by name, then id; archived ones are not.
 
     An object that nobody has records of has none here either.
     """

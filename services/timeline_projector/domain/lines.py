@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from libs.contracts.activity import Activity, Link, Times, links_shown, own_of, state_of
+from libs.contracts.activity import Activity, Link, Times, links_shown, own_of, readers_of, state_of, team_of
 from libs.contracts.agent import agent_of
 from libs.contracts.ids import record_id_of
 
@@ -52,7 +52,9 @@ class Head(NamedTuple):
     assignee_member_id: UUID | None
     assignee_role_id: UUID | None
     same: str | None
+    team_of: UUID | None
     own: str
+    readers: str | None
 
 
 class Placed(NamedTuple):
@@ -107,7 +109,9 @@ def head_of(activity: Activity) -> Head:
         activity.assignee.member_id if activity.assignee is not None else None,
         activity.assignee.role_id if activity.assignee is not None else None,
         _same_of(activity),
+        team_of(activity),
         f"{{{','.join(map(str, own_of(activity)))}}}",
+        None if (readers := readers_of(activity)) is None else f"{{{','.join(map(str, readers))}}}",
     )
 
 

@@ -13,11 +13,11 @@ _HEADS = f"""
            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
            $16::timestamptz[], $17::timestamptz[], $18::timestamptz[], $19::timestamptz[], $20::timestamptz[],
            $21::timestamptz[], $22::timestamptz[], $23::timestamptz[], $24::timestamptz[], $25::uuid[], $26::uuid[],
-           $27::uuid[], $28::text[], $29::text[])
+           $27::uuid[], $28::text[], $29::uuid[], $30::text[], $31::text[])
         as new ({", ".join(Head._fields)})
 """
-_VALUES = ", ".join("own::uuid[]" if name == "own" else name for name in Head._fields)
-"""The columns of heads; what is unnested cannot hold lists, so `own` is written as text."""
+_VALUES = ", ".join(f"{name}::uuid[]" if name in ("own", "readers") else name for name in Head._fields)
+"""The columns of heads; what is unnested cannot hold lists, so they are written as texts."""
 _INSERT_NEW = f"""
     insert into activity_head ({", ".join(Head._fields)})
     select {_VALUES} from {_HEADS} order by 1, 2

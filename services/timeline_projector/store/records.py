@@ -16,17 +16,20 @@ async def save_records(tx: Transaction, events: Sequence[Record]) -> None:
     """Save the state of records where it is newer."""
     await tx.execute(
         """
-        insert into record (business_id, object, id, version, name, deleted_at, visible_role_ids, merged_into)
+        insert into record (business_id, object, id, version, name, deleted_at, visible_role_ids, merged_into,
+                            archived_at)
         select distinct on (business_id, object, id) business_id, object, id, version, name, deleted_at,
-               visible_role_ids::uuid[], merged_into
+               visible_role_ids::uuid[], merged_into, archived_at
         from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::timestamptz[], $7::text[],
-                    $8::uuid[])
-            as new (business_id, object, id, version, name, deleted_at, visible_role_ids, merged_into)
+                    $8::uuid[], $9::timestamptz[])
+            as new (business_id, object, id, version, name, deleted_at, visible_role_ids, merged_into, archived_at)
         order by business_id, object, id, version desc
         on conflict (business_id, object, id) do update
         set version = excluded.version, name = excluded.name, deleted_at = excluded.deleted_at,
-            visible_role_ids = excluded.visible_role_ids, merged_into = excluded.merged_into
+            visible_role_ids = excluded.visible_role_ids, merged_into = excluded.merged_into,
+            archived_at = excluded.archived_at
         where record.version < excluded.version
+           or (record.version = excluded.version and record.archived_at is distinct from excluded.archived_at)
         """,
         *zip(
             *(
@@ -39,6 +42,7 @@ async def save_records(tx: Transaction, events: Sequence[Record]) -> None:
                     e.deleted_at,
                     _ids(e.visible_role_ids),
                     e.merged_into,
+                    e.archived_at,
                 )
                 for e in events
             ),
@@ -88,16 +92,18 @@ async def sight_in(tx: Transaction, principal: Principal) -> Sight | None:
     """Tell what a caller sees of the timelines; None: everything."""
     if principal.standing is None:
         return None
-    rows = await tx.fetch(
+    row = await tx.find(
         """
-        select id from activity_object
-        where business_id = $1 and selected and not $2 = any(shared_member_ids) and not shared_role_ids && $3
+        select exists (select from activity_head where business_id = $1 and readers is not null), array(
+            select id from activity_object
+            where business_id = $1 and selected and not $2 = any(shared_member_ids) and not shared_role_ids && $3)
         """,
         principal.business_id,
         principal.user_id,
         list(principal.standing.role_ids),
     )
-    return await sight_of(tx, principal, [row[0] for row in rows])
+    assert row is not None
+    return await sight_of(tx, principal, row[1], private=row[0])
 
 
 async def find_record(
@@ -122,7 +128,8 @@ async def find_record(
 async def list_counted(
     tx: Transaction, place: tuple[UUID, str], has: bool | None, after: tuple[str, UUID] | None, limit: int
 ) -> list[Any]:
-    """List an object's living records with the count of their lines, by (name, id), from behind `after`.
+    """List an object's living records that are not archived with the count of their lines, by (name, id), from behind
+    `after`.
 
     `has`: only those that have lines, or none. Rows: id, name, version, lines.
     """
@@ -133,7 +140,7 @@ async def list_counted(
               where business_id = $1 and object = $2 and record_id = $7) as shared
         cross join lateral (
             select id, name, version from record
-            where business_id = $1 and object = $2 and deleted_at is null
+            where business_id = $1 and object = $2 and deleted_at is null and archived_at is null
               and ($4::text is null or (name, id) > ($4, $5))
               and ($3::bool is null or $3 = (shared.lines > 0 or exists (
                   select from entry where business_id = $1 and object = $2 and record_id = record.id)))

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from libs.access.sight import Sight, arguments_of, readable, seen
+from libs.access.sight import Sight, admitted, arguments_of, readable, seen
 from libs.database import Transaction
 from services.timeline_projector.domain.lines import EVERY
 from services.timeline_projector.store.entries import LAST, LINE, OF_LINE
@@ -22,6 +22,8 @@ _FACTS = f"""
         select head.business_id,
                case when not alone then head.assignee_member_id end as assignee_member_id,
                case when not alone then head.assignee_role_id end as assignee_role_id,
+               case when not alone then head.readers end as readers,
+               case when not alone then head.team_of end as team_of,
                case when not alone then head.own else array_remove(array[talk.agent_id], null) end as own,
                case when not alone then head.type_id else talk.type_id end as type_id,
                case when not alone then head.logged_at else talk.closed_at end as logged_at,
@@ -76,7 +78,7 @@ async def list_lines(tx: Transaction, record: tuple[UUID, str, UUID], sight: Sig
                   and (record_id = $4 or record_id in ({_GROUP.format(root="$3")}))
               group by at, activity_id) as line
         {_FACTS}
-        where ($6::bool is null or {behind}) and {seen("facts", 10)}
+        where ($6::bool is null or {behind}) and {_seen(10)}
         order by {order}line.at desc, line.activity_id desc limit $9
         """,  # noqa: S608 - fixed texts
         *record, EVERY, wanted.upcoming, dated, at, last, wanted.limit, *arguments_of(sight),
@@ -108,7 +110,7 @@ async def list_counted(
         f"""
         select id, name, version, lines from record
         cross join lateral ({_counted("record.id", 8)}) as counted (lines)
-        where business_id = $1 and object = $2 and deleted_at is null and merged_into is null
+        where business_id = $1 and object = $2 and deleted_at is null and merged_into is null and archived_at is null
           and ($5::text is null or (name, id) > ($5, $6)) and ($3::bool is null or $3 = (lines > 0)) and {_readable(8)}
         order by name, id limit $7
         """,  # noqa: S608 - fixed texts
@@ -123,7 +125,7 @@ async def sees_talk(tx: Transaction, business_id: UUID, interaction_id: UUID, si
         select exists (
             select from (select activity_id from activity_head
                          where business_id = $1 and interaction_id = $2) as line {_FACTS}
-            where {seen("facts", 3)})
+            where {_seen(3)})
         """,  # noqa: S608 - fixed texts
         business_id, interaction_id, *arguments_of(sight),
     )  # fmt: skip
@@ -138,8 +140,12 @@ def _counted(root: str, first: int) -> str:
             where business_id = $1 and object = $2
                 and (record_id = $4 or record_id in ({_GROUP.format(root=root)}))
             group by activity_id) as line
-        {_FACTS} where {seen("facts", first)}
+        {_FACTS} where {_seen(first)}
     """  # noqa: S608 - fixed texts
+
+
+def _seen(first: int) -> str:
+    return f"{seen('facts', first)} and {admitted('facts', first)}"
 
 
 def _readable(first: int) -> str:
