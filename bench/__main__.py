@@ -51,7 +51,9 @@ def main(
     data_dir: Annotated[Path | None, typer.Option(help="measure the system that runs there")] = None,
     apart: Annotated[bool, typer.Option("--apart", help="with a process for each service")] = False,
     write: Annotated[bool, typer.Option("--write", help="write bench/RESULTS.md")] = False,
-    only: Annotated[list[str] | None, typer.Option(help="with webhooks: W1 … W11 and others, each alone")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="with webhooks (all: 12 minutes): W1 … W11 and others, each alone")
+    ] = None,
 ) -> None:
     """Measure; the exit code is 1 when a target is missed."""
     if steps == ["webhooks"]:

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from bench.figures import Figure
-from bench.webhooks.ground import Ground, Tenant, make_endpoints, make_row, publish, retire
+from bench.webhooks.business import Tenant, make_endpoints, make_row, publish, retire
+from bench.webhooks.ground import Ground
 from cli.place import Trouble
 from libs.contracts.ids import uuid7
 from libs.database import Database

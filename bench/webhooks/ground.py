@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -11,52 +10,28 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
 import asyncpg
-import msgspec
 
 from bench.processes import Group
 from bench.system import free_port
 from cli.place import ROOT, Trouble
-from libs.contracts import activity as contract
-from libs.contracts.decoding import decoder_of, struct_of
-from libs.contracts.ids import key_of, uuid7
 from libs.database import Database, Urls, migrations
 from libs.embedded import processes
 from libs.embedded.kafka import KafkaServer
 from libs.embedded.postgres import PostgresServer
 from libs.messaging import admin
 from libs.messaging.broker import BrokerSettings, spare_logs
-from libs.messaging.publisher import Publisher
 from services import NAMES
-from services.webhook_dispatcher import signing
-from services.webhook_dispatcher.domain.bodies import body_of
-from services.webhook_dispatcher.sealing import Sealer
-from services.webhook_dispatcher.store import endpoints, queue
-from services.webhook_dispatcher.store.endpoints import EndpointState
-from services.webhook_dispatcher.store.queue import Owed, OwedEvent
 
 PACKAGE, NAME = "webhook_dispatcher", "webhook-dispatcher"
 MASTER_KEY, ROLES_SECRET = "master-key-of-the-bench", "secret-of-the-bench"
 READY_S, LOOK_S = 60.0, 0.02
-NOTES = "Spoke about the renewal, the open claim and the documents still missing; call back next week."
-SLICE = 1_000
 Line = tuple[float, int, str, str, str]
-_decode = decoder_of(contract.ActivityEvent)
-
-
-@dataclass(frozen=True)
-class Tenant:
-    """A business as the store wants it."""
-
-    business_id: UUID
 
 
 @dataclass
@@ -70,6 +45,7 @@ class Ground:
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
     sink: subprocess.Popen[bytes] | None = None
+    others: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def broker(self) -> BrokerSettings:
@@ -99,10 +75,20 @@ class Ground:
 
     def start_sink(self) -> None:
         """Start the receiver."""
-        self.sink_port = free_port()
-        self.sink = subprocess.Popen([sys.executable, "-m", "bench.webhooks.sink", str(self.sink_port)], cwd=ROOT)
-        if not processes.wait_until(lambda: self._answers(f"http://127.0.0.1:{self.sink_port}/-/count"), READY_S):
+        self.sink, self.sink_port = self._start_sink()
+
+    def start_other_sink(self) -> str:
+        """Start a receiver beside it, whose work does not hold that one up; return its URL."""
+        process, port = self._start_sink()
+        self.others.append(process)
+        return f"http://127.0.0.1:{port}"
+
+    def _start_sink(self) -> tuple[subprocess.Popen[bytes], int]:
+        port = free_port()
+        process = subprocess.Popen([sys.executable, "-m", "bench.webhooks.sink", str(port)], cwd=ROOT)
+        if not processes.wait_until(lambda: self._answers(f"http://127.0.0.1:{port}/-/count"), READY_S):
             raise Trouble("the sink does not answer")
+        return process, port
 
     def start_worker(self, settings: Mapping[str, str] | None = None, *, wait: bool = True) -> int:
         """Start a worker; return its number."""
@@ -141,8 +127,8 @@ class Ground:
         return [Group("the service", living), *servers, Group("the sink", (self.sink.pid,))]
 
     def url(self, path: str) -> str:
-        """Name a URL of the sink."""
-        return f"http://127.0.0.1:{self.sink_port}{path}"
+        """Name a URL of the sink; one of another receiver is one already."""
+        return path if path.startswith("http") else f"http://127.0.0.1:{self.sink_port}{path}"
 
     async def ask_sink(self, what: str) -> bytes:
         """Ask the sink for `count`, `log` or `clear`."""
@@ -199,9 +185,10 @@ async def prepared(keep: bool = False) -> AsyncIterator[tuple[Ground, Database]]
             await database.close()
     finally:
         await asyncio.to_thread(ground.end_workers)
-        if ground.sink is not None:
-            ground.sink.kill()
-            ground.sink.wait()
+        for sink in (ground.sink, *ground.others):
+            if sink is not None:
+                sink.kill()
+                sink.wait()
         await asyncio.gather(asyncio.to_thread(ground.kafka.stop), asyncio.to_thread(ground.postgres.stop))
         if not keep:
             shutil.rmtree(directory, ignore_errors=True)
@@ -239,84 +226,3 @@ async def statements_of(ground: Ground) -> float:
         return float("nan")
     finally:
         await admin_.close()
-
-
-async def make_endpoints(ground: Ground, database: Database, tenant: Tenant, paths: Sequence[str]) -> list[UUID]:
-    """Make an endpoint for each of these paths of the sink; it hears everything."""
-    sealer, made = Sealer(MASTER_KEY), []
-    for path in paths:
-        id_, key = uuid7(), secrets.token_bytes(signing.SECRET_BYTES)
-        state = EndpointState(ground.url(path), "", ("activity.logged",), (), (), "active")
-        async with database.transaction(tenant) as tx:
-            await endpoints.insert_endpoint(tx, tenant.business_id, id_, state)
-            sealed = sealer.seal(key, tenant.business_id, id_)
-            await endpoints.insert_secret(tx, tenant.business_id, id_, (uuid7(), sealed))
-        made.append(id_)
-    return made
-
-
-async def retire(database: Database) -> None:
-    """Have no endpoint left and nothing owed."""
-    async with database.work() as tx:
-        await tx.execute("update endpoint set status = 'disabled', deleted_at = now() where deleted_at is null")
-        await tx.execute("update delivery set status = 'cancelled', next_at = null where status = 'pending'")
-
-
-def make_row(business_id: UUID, number: int) -> dict[str, Any]:
-    """Make an outbox row of an activity that was logged now; about 600 bytes of webhook come of it."""
-    at, activity_id = datetime.now(UTC), uuid7()
-    activity = struct_of(contract.Activity)(
-        business_id=business_id, activity_id=activity_id, version=1, type="call", type_id=uuid7(), type_name="Call",
-        at=at, created_at=at, recorded_at=at, occurred_at=at, logged_at=at, subject="Renewal call", notes=NOTES,
-        source="bench", source_ref=f"webhooks-{number}",
-    )  # fmt: skip
-    event = struct_of(contract.ActivityEvent)(
-        activity=activity, change=struct_of(contract.Change)(type="activity.completed")
-    )
-    value = msgspec.json.encode(event, enc_hook=lambda shape: shape.model_dump())
-    row = dict.fromkeys(("topic", "event_id", "header_names", "header_values"))
-    key = key_of(business_id, activity_id)
-    return row | {
-        "id": number, "types": "activity.completed", "key": key, "value": value, "version": 1, "of": str(activity_id),
-    }  # fmt: skip
-
-
-async def publish(ground: Ground, rows: Sequence[dict[str, Any]]) -> None:
-    """Put events on their topic, as lifecycle's relay does, 500 at a time."""
-    publisher = Publisher("lifecycle", ground.broker)
-    for start in range(0, len(rows), 500):
-        await publisher.publish(rows[start : start + 500])
-    await publisher.close()
-
-
-async def owe(database: Database, tenant: Tenant, endpoint_ids: Sequence[UUID], count: int) -> None:
-    """Owe so many deliveries, to these endpoints in turn, all at once."""
-    async with database.work() as tx:
-        for start in range(0, count, SLICE):
-            owed = [
-                _owed(make_row(tenant.business_id, n), endpoint_ids[n % len(endpoint_ids)], tenant)
-                for n in range(start, min(start + SLICE, count))
-            ]
-            await queue.insert_deliveries(tx, owed, 0.0)
-
-
-def _owed(row: Mapping[str, Any], endpoint_id: UUID, tenant: Tenant) -> Owed:
-    event: Any = _decode(row["value"])
-    activity = event.activity
-    told = OwedEvent(
-        tenant.business_id, uuid7(), "activity.logged", activity.activity_id, 1, activity.logged_at,
-        body_of(event, "activity.logged"),
-    )  # fmt: skip
-    return Owed(uuid7(), endpoint_id, told)
-
-
-async def all_noted(database: Database, within_s: float) -> None:
-    """Wait until nothing is pending any more. Raises Trouble."""
-    deadline = time.monotonic() + within_s
-    while True:
-        async with database.work() as tx:
-            if not await tx.value("select exists (select from delivery where status = 'pending')"):
-                return
-        if time.monotonic() > deadline:
-            raise Trouble(f"deliveries are pending still after {within_s:g} s")
-        await asyncio.sleep(LOOK_S)

@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from aiokafka import AIOKafkaProducer
 
 from bench.figures import Figure, percentile
-from bench.webhooks.ground import Ground, Tenant, make_endpoints, make_row, retire
+from bench.webhooks.business import Tenant, make_endpoints, make_row, retire
+from bench.webhooks.ground import Ground
 from libs.contracts.ids import partition_of, uuid7
 from libs.database import Database
 

@@ -6,7 +6,8 @@ import asyncpg
 
 from bench.figures import Figure
 from bench.webhooks import throughput
-from bench.webhooks.ground import Ground, Tenant, make_endpoints, statements_of
+from bench.webhooks.business import Tenant, make_endpoints
+from bench.webhooks.ground import Ground, statements_of
 from libs.contracts.ids import uuid7
 from libs.database import Database
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bench.figures import Figure
-from bench.webhooks.ground import MASTER_KEY, NOTES, Ground, Tenant, all_noted, make_row, publish, retire
+from bench.webhooks.business import Tenant, all_noted, make_row, publish, retire
+from bench.webhooks.ground import MASTER_KEY, NOTES, Ground
 from cli.place import Trouble
 from libs.contracts.ids import uuid7
 from libs.database import Database

@@ -6,17 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.figures import Figure
-from bench.webhooks.ground import (
-    Ground,
-    Tenant,
-    all_noted,
-    make_endpoints,
-    make_row,
-    owe,
-    publish,
-    retire,
-    statements_of,
-)
+from bench.webhooks.business import Tenant, all_noted, make_endpoints, make_row, owe, publish, retire
+from bench.webhooks.ground import Ground, statements_of
 from libs.contracts.ids import uuid7
 from libs.database import Database
 

@@ -54,6 +54,7 @@ class BrokerSettings:
     publish_timeout_s: float = 10.0
     stuck_s: float = 30.0  # a batch or a look into the outbox that takes longer is somebody's business
     outbox_backlog_max_bytes: int = 1024 * 1024 * 1024
+    outbox_poll_max_s: float = 1.0  # how late what another process of the service has committed leaves, at most
 
     def instance_of(self, group: str, topics: Iterable[str]) -> str | None:
         """Name a member of a group for good, if this process has a name.

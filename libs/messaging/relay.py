@@ -28,9 +28,10 @@ GATHER_S = 0.005
 """Unless a read brings 50 rows, the next begins 5 ms after it: small batches make consumers 40 times dearer. Events
 that have waited here once come in groups to the next relay and do not wait there again."""
 POLL_S = 0.020
-POLL_MAX_S = 1.0
+STAND_BY_S = 1.0
 RETRY_MAX_S = 5.0
-MEASURE_S = 1.0
+MEASURE_S, MEASURE_IDLE_S = 1.0, 5.0
+"""Where nothing is behind it is only asked whether the database may be written to."""
 HOUSEKEEPING_S = 3_600
 KEPT_DAYS = 2
 ATTEMPTS_KEPT = STOPS_KEPT = "7 days"
@@ -126,7 +127,7 @@ class Relay:
             except _LOST as error:
                 self._trouble["database"] = f"relay: the outbox cannot be read ({type(error).__name__}: {error})"
                 self._turned_at = time.monotonic()
-            await asyncio.sleep(random.uniform(0.2, POLL_MAX_S))  # noqa: S311
+            await asyncio.sleep(random.uniform(0.2, STAND_BY_S))  # noqa: S311
 
     async def _stand_by(self, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
         """Wait for the lock. A process that froze loses it: its session is idle too long, or is ended from here."""
@@ -136,7 +137,7 @@ class Relay:
             self._forget_trouble()
             if await connection.fetch(_END_FROZEN, LOCK_KEY, FROZEN_STUCKS * stuck_s):
                 _log.warning("frozen relay's session ended", service=self._database.name)
-            await asyncio.sleep(POLL_MAX_S)
+            await asyncio.sleep(STAND_BY_S)
 
     async def _lead(self, connection: "PoolConnectionProxy[asyncpg.Record]", windows: Windows) -> None:
         adopted = await windows.load()
@@ -167,7 +168,7 @@ class Relay:
             retry_s = 0.1
             if count >= GATHER_ROWS:
                 continue
-            poll_s = POLL_S if count else min(poll_s * 2, POLL_MAX_S)
+            poll_s = POLL_S if count else min(poll_s * 2, self._broker.outbox_poll_max_s)
             await asyncio.sleep(max(0.0, began + GATHER_S - time.monotonic()))
             await self._sleep(poll_s)
 
@@ -207,14 +208,23 @@ class Relay:
             pass
 
     async def _measure_forever(self) -> None:
+        measured_at = -MEASURE_IDLE_S
         while True:
             await asyncio.sleep(MEASURE_S)
+            if self._idle() and time.monotonic() < measured_at + MEASURE_IDLE_S:
+                continue
+            measured_at = time.monotonic()
             try:
                 await self._measure()
             except _LOST:
                 continue  # nothing is known now; what was known stays
             self._database.outbox_full = self._backlog.bytes > self._broker.outbox_backlog_max_bytes
             metrics.BACKLOG_BYTES.labels(self._database.name).set(self._backlog.bytes)
+
+    def _idle(self) -> bool:
+        """Tell whether this process publishes and has nothing to count."""
+        counts = self.age_s() > MEASURE_S or self._backlog.bytes or self._held.places or self._trouble
+        return self._windows is not None and not counts
 
     async def _measure(self) -> None:
         windows, behind = self._windows, self.age_s() > MEASURE_S

@@ -31,7 +31,7 @@ E = TypeVar("E", bound=Event)
 Handler = Callable[[Transaction, Sequence[E]], Awaitable[None]]
 Loop = Callable[[Database], Awaitable[None]]
 HOUR_S = 3600.0
-TOUCH_S = 5.0
+TOUCH_S = 15.0
 
 
 class Service:

@@ -24,7 +24,7 @@ from services.webhook_dispatcher.unreadable import Unreadable
 HEARD = ("activity.completed", "activity.appended")
 ERASING = ("activity.changed",)
 HOUR_S = 3600.0
-UNREADABLE_S, WATCH_S, ANNOUNCE_S = 15.0, 60.0, 5.0
+UNREADABLE_S, WATCH_S, ANNOUNCE_S = 15.0, 60.0, 10.0
 TIMEOUT_MAX_S = 30.0
 """The longest exchange that an endpoint may ask for: every lease outlives it."""
 

@@ -11,7 +11,7 @@ from services.webhook_dispatcher.store import replays, told
 from services.webhook_dispatcher.store.replays import Row, Selection
 
 IN_HAND_MAX, IN_HAND_BEHIND_MAX = 128, 8
-STEP_S, IDLE_S = 0.05, 5.0
+STEP_S, IDLE_S = 0.05, 15.0
 
 
 class Replayer:

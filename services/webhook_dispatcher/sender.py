@@ -170,7 +170,10 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class AiohttpSender:
-    """The sender of the hot path. Sits on one connection pool; open it in a running loop, close it last."""
+    """A sender on aiohttp. Sits on one connection pool; open it in a running loop, close it last.
+
+    aiohttp connects and secures in one step: the phase `connect` holds the TLS handshake, and there is no phase `tls`.
+    """
 
     def __init__(
         self, rules: AddressRules, timeout_s: float, connect_timeout_s: float, lookup: Lookup = resolver.ask_system

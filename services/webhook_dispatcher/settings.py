@@ -1,12 +1,16 @@
 """The knobs of the webhook dispatcher alone."""
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
+from libs.messaging.broker import BrokerSettings
 from libs.service.settings import ServiceSettings
 from services.webhook_dispatcher.domain.addresses import AddressRules, read_networks
 from services.webhook_dispatcher.domain.schedule import SCHEDULE_S
+
+OUTBOX_POLL_MAX_S = 5.0
 
 
 class Settings(ServiceSettings):
@@ -37,6 +41,11 @@ class Settings(ServiceSettings):
     def _readable(cls, value: str) -> str:
         read_networks(value)
         return value
+
+    def broker(self) -> BrokerSettings:
+        """Look seldom into the outbox, which holds only what happened to endpoints; what this process puts there leaves
+        at once."""
+        return replace(super().broker(), outbox_poll_max_s=OUTBOX_POLL_MAX_S)
 
     def address_rules(self) -> AddressRules:
         """Say what the operator allows beyond the public internet."""
