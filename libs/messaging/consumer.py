@@ -17,7 +17,7 @@ from libs import failpoints
 from libs.database import Database
 from libs.errors import Unavailable
 from libs.messaging import admin, metrics
-from libs.messaging.assignment import Assignment, spans
+from libs.messaging.assignment import COMMIT_S, Assignment, spans
 from libs.messaging.broker import Batch, BrokerSettings, spare_logs
 from libs.messaging.delivery import PatientConsumer, connect
 from libs.messaging.handling import Handling
@@ -58,6 +58,7 @@ class Consumer:
         self._stops = Stops(database, group, self._assignment, self._floods)
         self._broker: KafkaBroker | None = None
         self._supervisor: asyncio.Task[None] | None = None
+        self._committing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._trouble: str | None = None
         self._disconnected: str | None = "not connected yet"
@@ -70,10 +71,13 @@ class Consumer:
         spare_logs()
         self._stopping.clear()
         self._supervisor = asyncio.create_task(self._supervise())
+        self._committing = asyncio.create_task(self._let_offsets_follow())
 
     async def stop(self) -> None:
         """Finish the batch in hand and leave the group."""
         self._stopping.set()
+        if self._committing is not None:
+            self._committing.cancel()  # what is left is committed at the end
         if self._supervisor is not None:
             await self._supervisor
             self._supervisor = None
@@ -148,6 +152,15 @@ class Consumer:
                 await self._disconnect()
                 return
             await self._sleep(WATCH_S)
+
+    async def _let_offsets_follow(self) -> None:
+        """Commit what is acknowledged, now and then, while the next batches are handled."""
+        while not self._stopping.is_set():
+            await self._assignment.acknowledged.wait()
+            self._assignment.acknowledged.clear()
+            with suppress(KafkaError, OSError):  # the watch tries again, and says so
+                await self._assignment.commit()
+            await self._sleep(COMMIT_S)
 
     async def _disconnect(self) -> None:
         broker, self._broker = self._broker, None
