@@ -1,5 +1,6 @@
 """Endpoints that keep failing are warned about and disabled; what happens to endpoints is announced; tests; figures."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -177,6 +178,18 @@ async def test_test_of_an_endpoint_says_why_nothing_came_back(case: Case) -> Non
     id_, _ = await case.make("https://10.0.0.1/")
     shown = await case.call("POST", f"{ENDPOINTS}/{id_}/test")
     assert (shown["delivered"], shown["error"], shown["response"]) == (False, "blocked_address", None)
+
+
+async def test_four_tests_run_at_once_and_the_next_is_asked_to_come_again(case: Case) -> None:
+    async with Sink.started() as sink:
+        sink.by_path["/hook"] = Answer(hang=True)
+        id_, _ = await case.make(sink.url(), timeout_s=1.0)
+        path = f"{ENDPOINTS}/{id_}/test"
+        tests = (case.client.post(path, headers=case.tenant.headers) for _ in range(6))
+        answers = sorted(await asyncio.gather(*tests), key=lambda one: one.status_code)
+    assert [one.status_code for one in answers] == [200] * 4 + [429] * 2
+    assert {one.json()["error"] for one in answers[:4]} == {"timeout:answer"}
+    assert answers[-1].headers["retry-after"] == "2"
 
 
 async def test_figures_of_endpoints_are_those_of_their_latest_deliveries(case: Case) -> None:
