@@ -44,11 +44,9 @@ class Exchange:
         return Result(error, address=self.address, duration_ms=int(self.phases["total"]), phases=self.phases)
 
     def kept_headers(self) -> dict[str, str]:
-        """Return the first headers of the answer, cut, as text that can be stored."""
-        return {
-            _text(name.lower()[:HEADER_LENGTH_MAX]): _text(value[:HEADER_LENGTH_MAX])
-            for name, value in self.headers[:HEADERS_MAX]
-        }
+        """Return the first headers of the answer, cut, as text that can be stored; none if it broke off before."""
+        kept = self.headers[:HEADERS_MAX] if self.status else []
+        return {_text(name.lower()[:HEADER_LENGTH_MAX]): _text(value[:HEADER_LENGTH_MAX]) for name, value in kept}
 
 
 def _text(value: bytes) -> str:
