@@ -17,6 +17,7 @@ from cli.sample.client import Client
 from cli.sample.generate import RECORDS, generate
 from cli.sample.memory import Memory
 from cli.sample.sending import Sender
+from cli.sample.showcase import Showcase
 from libs.embedded.processes import locked
 
 LOCK_S = 1.0
@@ -54,6 +55,7 @@ def _send(senders: Sequence[Sender]) -> list[dict[str, int]]:
             sender.send_reports(lambda count, task=task: progress.advance(task, count))  # type: ignore[misc]
             sender.send_conversations(lambda count, task=task: progress.advance(task, count))  # type: ignore[misc]
             sender.enter_by_hand(ids["contact"], lambda count, task=task: progress.advance(task, count))  # type: ignore[misc]
+            Showcase(sender.client, sender.memory, sender.sample.industry, ids).enter()
         task = progress.add_task("answered and counted", total=len(senders))
         states = []
         for sender in senders:

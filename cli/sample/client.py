@@ -36,6 +36,10 @@ class Client:
         """Put JSON in the place of what is there. Raises Trouble, with the answer, for anything but success."""
         return self._ask("PUT", path, headers, body)
 
+    def patch(self, path: str, headers: Mapping[str, str], body: Any) -> Any:
+        """Change what the body names. Raises Trouble, with the answer, for anything but success."""
+        return self._ask("PATCH", path, headers, body)
+
     def _ask(self, method: str, path: str, headers: Mapping[str, str], body: Any) -> Any:
         deadline = time.monotonic() + PATIENCE_S
         while True:

@@ -120,4 +120,14 @@ FINANCE = Industry(
     ),
 )  # fmt: skip
 
+WORKING = ("view", "log", "create", "edit", "delete")
+PERMISSIONS: tuple[dict[str, str], ...] = (
+    {},
+    {f"{life}.{act}": "all" if act == "view" else "my" for life in ("scheduled", "logged") for act in WORKING},
+    {"scheduled.view": "all", "logged.view": "all", "logged.log": "my", "logged.create": "my"},
+)
+"""What the roles of each industry allow, in their order: everything with activities; to see all and to do one's own; to
+see all and to log, but to plan nothing.
+"""
+
 INDUSTRIES = (INSURANCE, HEALTHCARE, FINANCE)

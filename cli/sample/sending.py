@@ -11,6 +11,7 @@ from cli.place import Trouble
 from cli.sample import fields
 from cli.sample.client import Client
 from cli.sample.generate import DAYS_AHEAD, DAYS_BACK, ByHand, Sample
+from cli.sample.industries import PERMISSIONS
 from cli.sample.memory import Made, Memory
 
 LINES = 1_000
@@ -47,9 +48,10 @@ class Sender:
             self.memory.businesses[industry.key] = Made(business["id"], business["api_key"], business["user_id"])
             self.memory.write()
         made = self.made
-        for name in industry.roles:
+        for name, permissions in zip(industry.roles, PERMISSIONS, strict=True):
             if name not in made.roles:
-                made.roles[name] = self._make("/api/directory/roles", f"role {name}", {"name": name})
+                body = {"name": name, "permissions": permissions}
+                made.roles[name] = self._make("/api/directory/roles", f"role {name}", body)
                 self.memory.write()
         for number, member in enumerate(self.sample.members):
             if member["email"] not in made.members:
