@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 from standardwebhooks import Webhook
 
+from cli.check import drain_and_reconcile
 from tests.support.sink import Sink
-from tests.support.system import Business, eventually
+from tests.support.system import Business, System, eventually
 
 
 def report(ref: str, **more: Any) -> dict[str, Any]:
@@ -94,7 +95,7 @@ async def test_a_report_is_shown_counted_and_told(client: httpx.AsyncClient, bus
 
 
 async def test_two_reports_of_one_event_are_shown_and_counted_once_until_somebody_parts_them(
-    client: httpx.AsyncClient, business: Business
+    system: System, client: httpx.AsyncClient, business: Business
 ) -> None:
     contact = await make_contact(client, business, "c-two")
     wanted = {"settings": {"same_event": {"sources": ["phone", "crm"]}}}
@@ -136,6 +137,13 @@ async def test_two_reports_of_one_event_are_shown_and_counted_once_until_somebod
         assert (await client.delete(f"{path}/same-event", headers=business.headers)).status_code == 200
         lines, total = await seen([f"{second['activity_id']}:2", f"{first}:3"])
         assert ({line["activity_id"] for line in lines}, total) == ({first, second["activity_id"]}, 2)
+        linked = await client.put(f"{path}/same-event/{first}", headers=business.headers)
+        assert (linked.status_code, linked.json()["same_as"]) == (200, first)
+        assert await drain_and_reconcile(system.environment, business.id) == []
+        named = {"source": "phone", "source_ref": f"two-{int(day[-2:])}"}
+        receipt = (await client.get("/ingest/receipts", headers=business.headers, params=named)).json()
+        assert (receipt["status"], receipt["version"]) == ("applied", 1)
+        assert [reason["code"] for reason in receipt["reasons"]] == ["same_event"]
 
 
 async def test_the_same_report_again_answers_the_same_and_another_body_is_refused(

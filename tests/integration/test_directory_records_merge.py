@@ -273,6 +273,27 @@ async def test_administration_is_for_members_whose_role_says_so(world: World) ->
     assert made.json()["id"] not in (await world.call("GET", f"/members/{member}")).json()["role_ids"]
 
 
+async def test_a_business_says_when_reports_are_of_the_same_event(world: World) -> None:
+    wanted = {"sources": ["crm", "phone"], "tolerance_s": 60}
+    changed = await world.call("PATCH", "/business", {"settings": {"same_event": wanted}})
+    complete = wanted | {"agree": ["records", "type", "time"], "conversation_key": "conversation_id"}
+    assert changed.json()["settings"] == {"same_event": complete}
+    assert (changed.status_code, changed.headers["etag"]) == (200, '"2"')
+    for wrong, named in (
+        ({"tolerance_s": 3_601}, "tolerance_s"),
+        ({"agree": ["records"]}, "agree"),
+        ({"agree": ["mood"]}, "agree.0"),
+        ({"sources": []}, "sources"),
+        ({"sources": ["crm", "crm"]}, "sources"),
+        ({"zone": "UTC"}, "zone"),
+    ):
+        refused = await world.call("PATCH", "/business", {"settings": {"same_event": wrong}})
+        assert refused.status_code == 422, wrong
+        assert [each["field"] for each in refused.json()["errors"]] == [f"settings.same_event.{named}"]
+    off = await world.call("PATCH", "/business", {"settings": {"same_event": None}})
+    assert off.json()["settings"] == {}
+
+
 async def test_a_business_says_which_changes_of_contacts_are_significant(world: World) -> None:
     changed = await world.call("PATCH", "/business", {"settings": {"significant_contact_fields": ["name", "size"]}})
     assert changed.json()["settings"] == {"significant_contact_fields": ["name", "size"]}

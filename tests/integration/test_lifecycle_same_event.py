@@ -234,6 +234,28 @@ async def test_records_that_were_merged_are_the_same_record(world: World) -> Non
     assert len(linked(await current(world))) == 1
 
 
+async def test_one_conversation_is_one_event_where_the_setting_says_so(world: World) -> None:
+    await wish(world.database, world.tenant, {"agree": ["conversation"], "conversation_key": "call_sid"})
+    said = {"metadata": {"call_sid": "CA1"}, "links": []}
+    await admit(world.database, call(world, "phone", **said))
+    await admit(world.database, call(world, "crm", after_s=20_000, type="meeting", **said))
+    await admit(world.database, call(world, "mail"), call(world, "pbx", **said | {"metadata": {"call_sid": "CA2"}}))
+    assert sorted(map(len, linked(await current(world)))) == [1, 1, 2]
+
+
+async def test_three_linked_by_hand_are_one_event_and_whoever_is_taken_out_leaves_it(world: World) -> None:
+    reports = [call(world, source, after_s=n * 9_000) for n, source in enumerate(("phone", "crm", "mail"))]
+    await admit(world.database, *reports)
+    one, two, three = (each.activity_id for each in reports)
+    for path in (f"{one}/same-event/{two}", f"{three}/same-event/{two}"):
+        assert (await world.call("PUT", f"/logged/{path}")).status_code == 200
+    assert linked(await current(world)) == {frozenset([one, two, three])}
+    await world.call("DELETE", f"/logged/{two}/same-event")
+    assert linked(await current(world)) == {frozenset([one]), frozenset([two]), frozenset([three])}
+    again = await asyncio.gather(*(world.call("PUT", f"/logged/{two}/same-event/{each}") for each in (one, three)))
+    assert {each.status_code for each in again} <= {200, 503}
+
+
 async def test_an_erasure_leaves_links_and_no_text(world: World) -> None:
     phone, crm = call(world, "phone", summary="canary"), call(world, "crm", summary="canary two")
     await admit(world.database, phone, crm)

@@ -146,6 +146,13 @@ def test_two_members_may_tell_of_one_meeting_by_hand_and_one_member_tells_of_two
     assert sorted(map(len, groups(arrive(activities)))) == [1, 2]
 
 
+def test_two_conversations_stay_two_whatever_is_linked_between_them() -> None:
+    talks = [told(number, f"pbx{number}", number * 5_000, interaction_id=UUID(int=number)) for number in (1, 2)]
+    crm = told(3, "crm", 5_000)
+    by_hand = {pair_of(crm.activity_id, talk.activity_id): Verdict(True, None) for talk in talks}
+    assert sorted(map(len, groups(arrive([*talks, crm], verdicts=by_hand)))) == [1, 2]
+
+
 def test_the_first_source_of_the_setting_stands_and_a_conversation_before_all() -> None:
     phone, crm = told(1, "phone", 0), told(2, "crm", 5)
     setting = setting_of({"same_event": {"sources": ["crm", "phone"]}})

@@ -47,8 +47,8 @@ async def link(activity_id: str, other_id: str, caller: Writer) -> Response:
             tx, caller, known, {ids[0]: one, ids[1]: other}, "somebody said that it is the same event"
         )
         if not any(each.activity_id == ids[1] for each in after[ids[0]].activity.same):
-            message = f"at most {rules.GROUP_MAX} activities are one event"
-            raise Conflict(message, code="too_many_reports")
+            message = f"at most {rules.GROUP_MAX} activities are one event, and one conversation among them"
+            raise Conflict(message, code="not_one_event")
         return await _answer(tx, caller, known, after[ids[0]], wrote=True)
 
     return await caller.write(write)

@@ -161,7 +161,8 @@ def _groups(
         if one is other or len(one) + len(other) > GROUP_MAX:
             return
         across = [pair_of(left, right) for left in one for right in other]
-        if not apart.isdisjoint(across):
+        talks = [identity for identity in (*one, *other) if cases[identity].activity.interaction_id is not None]
+        if not apart.isdisjoint(across) or len(talks) > 1:
             return
         if recognised and not all(_fit(each, cases, matches, bound) for each in across):
             return
