@@ -24,6 +24,7 @@ from services.timeline_projector import handlers as timeline
 from tests.integration.test_lifecycle_reports import admit, answers, decode, events, report
 from tests.integration.test_lifecycle_routes import World, save_record
 from tests.support.http import Tenant, served, settle
+from tests.support.system import eventually
 
 MakeDatabase = Callable[[str], Awaitable[Database]]
 AT = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
@@ -131,6 +132,22 @@ async def test_reports_that_come_at_once_are_recognised_too(world: World) -> Non
     assert sorted(map(len, linked(found))) == [3] * 6
     assert sum(each.same_as is None for each in found.values()) == 6
     assert [each async for each in verify.verify(world.database, world.tenant.business_id)] == []
+
+
+async def test_of_two_that_come_at_once_the_second_waits_for_the_first(world: World) -> None:
+    await admit(world.database, call(world, "mail", after_s=90_000))  # nobody has to wait for the types any more
+    async with world.database.work() as tx:
+        await handlers.admit_activities(tx, [call(world, "phone")])
+        second = asyncio.create_task(admit(world.database, call(world, "crm")))
+
+        async def waits() -> bool:
+            async with world.database.work() as looking:
+                asked = "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
+                return bool(await looking.value(asked))
+
+        await eventually(waits, 5, "the second report waits for the slot of its contact")
+    await second
+    assert sorted(map(len, linked(await current(world)))) == [1, 2]
 
 
 async def test_where_another_one_has_the_first_report_in_hand_it_is_looked_at_again(world: World) -> None:
@@ -259,6 +276,7 @@ async def test_three_linked_by_hand_are_one_event_and_whoever_is_taken_out_leave
 async def test_an_erasure_leaves_links_and_no_text(world: World) -> None:
     phone, crm = call(world, "phone", summary="canary"), call(world, "crm", summary="canary two")
     await admit(world.database, phone, crm)
+    await wish(world.database, world.tenant, {"sources": ["mail", "crm", "phone"]})
     await erase(world)
     found = await current(world)
     assert all(each.erased_at is not None for each in found.values())

@@ -146,6 +146,17 @@ def test_two_members_may_tell_of_one_meeting_by_hand_and_one_member_tells_of_two
     assert sorted(map(len, groups(arrive(activities)))) == [1, 2]
 
 
+def test_what_somebody_parted_stays_apart_and_what_somebody_linked_need_not_be_alike() -> None:
+    phone, crm, far = told(1, "phone", 0), told(2, "crm", 0), told(3, "phone", 9_000, records=RECORDS[1:2])
+    parted, put_together = (
+        {pair_of(crm.activity_id, far.activity_id): Verdict(is_same, None)} for is_same in (False, True)
+    )
+    assert groups(arrive([phone, crm, far], verdicts=put_together)) == {frozenset([1]), frozenset([2, 3])}
+    assert groups(arrive([phone, crm, far], verdicts=parted)) == {frozenset([1, 2]), frozenset([3])}
+    parted = {pair_of(crm.activity_id, phone.activity_id): Verdict(False, None)}
+    assert groups(arrive([phone, crm], verdicts=parted)) == {frozenset([1]), frozenset([2])}
+
+
 def test_two_conversations_stay_two_whatever_is_linked_between_them() -> None:
     talks = [told(number, f"pbx{number}", number * 5_000, interaction_id=UUID(int=number)) for number in (1, 2)]
     crm = told(3, "crm", 5_000)
