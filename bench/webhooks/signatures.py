@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bench.figures import Figure
-from bench.webhooks.business import Tenant, all_noted, make_row, publish, retire
-from bench.webhooks.ground import MASTER_KEY, NOTES, Ground
+from bench.webhooks.business import NOTES, Tenant, all_noted, make_row, publish, retire
+from bench.webhooks.ground import MASTER_KEY, Ground
 from cli.place import Trouble
 from libs.contracts.ids import uuid7
 from libs.database import Database
