@@ -19,7 +19,7 @@ from services.lifecycle.api import (
     scheduled,
     undo,
 )
-from services.lifecycle.api.accounts import activities, comments
+from services.lifecycle.api.accounts import activities, comments, reopening
 from services.lifecycle.settings import Settings
 from services.lifecycle.store import erasures
 
@@ -44,6 +44,7 @@ def create(settings: Settings) -> Service:
         *named,
         activities.router,
         comments.router,
+        reopening.router,
     ):
         service.serve(router, invalid_status=400)
     service.on(ReportReceived, handlers.admit_activities, on_set_aside=handlers.answer_set_aside)

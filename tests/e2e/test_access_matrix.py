@@ -239,6 +239,7 @@ ROWS = [
     Row(f"PUT {ACCOUNTS}/{{activity_id}}", "activities.write", "scheduled", body(title="put")),
     Row(f"DELETE {ACCOUNTS}/{{activity_id}}", "activities.write", "gone", ok=204),
     Row(f"POST {ACCOUNTS}/{{activity_id}}/restore", "activities.write", "scheduled"),
+    Row(f"POST {ACCOUNTS}/{{activity_id}}/undo", "activities.write", "spare_logged", body(text="wrong"), 409),
     Row(
         f"DELETE {ACCOUNTS}/{{activity_id}}/attachments/{{attachment_id}}", "activities.write", "scheduled",
         ok=404, path={"attachment_id": str(uuid7())},

@@ -29,7 +29,7 @@ from services.lifecycle.store import activities, privacy, records
 
 COPIED = (
     "employee_id", "role_id", "mentions", "associated_entities", "related_objects", "accountId", "participants",
-    "fields",
+    "fields", "metadata",
 )  # fmt: skip
 """References to what is copied from directory, and may arrive a moment after its caller has heard of it."""
 POLL_S = 0.05

@@ -17,6 +17,7 @@ from services.lifecycle.api.accounts.bodies import ActivityBody, Id, read_id
 from services.lifecycle.api.accounts.reading import REQUIRED, Reading, list_records, look_up, read, times_of
 from services.lifecycle.api.callers import Caller, MemberReader, MemberWriter, refuse, require
 from services.lifecycle.api.pages import PAGES_MAX, Cursor, PageBody, Pager
+from services.lifecycle.api.references import Given
 from services.lifecycle.domain import life
 from services.lifecycle.domain.held import LOG, PLAN, Assignee, Decision, Held, Subject, Told
 from services.lifecycle.domain.known import Known
@@ -65,7 +66,10 @@ async def list_activities(
 
 @router.post("", status_code=201)
 async def create_activity(body: ActivityBody, caller: MemberWriter) -> Response:
-    """Create an activity: planned, or with status COMPLETED one that happened."""
+    """Create an activity: planned, or with status COMPLETED one that happened.
+
+    In `metadata` values of the type's own fields stand by their names, and are held to these fields.
+    """
 
     async def write(tx: Transaction) -> Response:
         reading = await read(tx, caller, body)
@@ -76,7 +80,8 @@ async def create_activity(body: ActivityBody, caller: MemberWriter) -> Response:
         content["links"] = reading.links(kind, None, logging=logging)
         if kind is not None:
             content |= {"type": kind.api_name, "type_id": kind.id, "type_name": kind.name}
-            reading.check_fields(content, kind, None, logging=logging)
+            own = reading.own_values(content, kind, None)
+            await reading.check_fields(tx, content, own, Given(kind, (), content["links"], logging=logging))
         refuse(reading.problems)
         assert kind is not None
         rights, me = caller.rights(reading.known), Assignee(member_id=caller.principal.user_id)
@@ -92,7 +97,7 @@ async def get_activity(activity_id: str, caller: MemberReader) -> Response:
     """Show an activity, whichever way it was made."""
     async with caller.database.transaction(caller.principal) as tx:
         held = await find(tx, caller, activity_id)
-        return await _answer(tx, caller, held)
+        return await answer(tx, caller, held)
 
 
 @router.put("/{activity_id}")
@@ -106,14 +111,18 @@ async def change_activity(activity_id: str, body: ActivityBody, caller: MemberWr
         reading.require(names)
         before = status_of(held.activity)
         status = reading.status(before)
-        _require(caller, reading.known, held, ACTS.get(status, "edit") if status != before else "edit")
+        require_act(caller, reading.known, held, ACTS.get(status, "edit") if status != before else "edit")
         logging = status == COMPLETED
         kind = reading.kind(held.activity)
         content = reading.content(names, kind, logging=logging)
         if "account_id" in names:
             content["links"] = reading.links(kind, held.activity, logging=logging)
-        if kind is not None and before == PENDING:
-            reading.check_fields(content, kind, held.activity, logging=logging)
+        own = reading.own_values(content, kind, held.activity)
+        if before == PENDING:
+            links = content.get("links", held.activity.links)
+            await reading.check_fields(tx, content, own, Given(kind, (), links, held.activity, logging=logging))
+        elif own:
+            content["fields"] = held.activity.fields | own
         refuse(reading.problems)
         caller.match(held)
         _refuse_final(held, before, status, content)
@@ -130,10 +139,10 @@ async def delete_activity(activity_id: str, caller: MemberWriter) -> Response:
     async def write(tx: Transaction) -> Response:
         held = await lock(tx, caller, activity_id)
         reading = await read(tx, caller, NOTHING)
-        _require(caller, reading.known, held, "delete")
+        require_act(caller, reading.known, held, "delete")
         caller.match(held)
-        answer = await _record(tx, caller, reading, [life.delete(held, caller.now)])
-        return Response(status_code=204, headers={name: answer.headers[name] for name in ("etag", "x-wrote")})
+        written = await _record(tx, caller, reading, [life.delete(held, caller.now)])
+        return Response(status_code=204, headers={name: written.headers[name] for name in ("etag", "x-wrote")})
 
     return await caller.write(write)
 
@@ -145,7 +154,7 @@ async def restore_activity(activity_id: str, caller: MemberWriter) -> Response:
     async def write(tx: Transaction) -> Response:
         held = await lock(tx, caller, activity_id, deleted=True)
         reading = await read(tx, caller, NOTHING)
-        _require(caller, reading.known, held, "delete")
+        require_act(caller, reading.known, held, "delete")
         caller.match(held)
         return await _record(tx, caller, reading, [life.bring_back(held, caller.now)])
 
@@ -159,7 +168,7 @@ async def delete_attachment(activity_id: str, attachment_id: str, caller: Member
     async def write(tx: Transaction) -> Response:
         held = await lock(tx, caller, activity_id)
         reading = await read(tx, caller, NOTHING)
-        _require(caller, reading.known, held, "edit")
+        require_act(caller, reading.known, held, "edit")
         caller.match(held)
         identity = _identity(attachment_id, "attachment")
         attached = {each["id"]: each["url"] for each in answers.attachments_of(held.activity)}
@@ -169,8 +178,8 @@ async def delete_attachment(activity_id: str, attachment_id: str, caller: Member
         content = {"attachments": [each for each in held.activity.attachments if each != url]}
         _refuse_final(held, status_of(held.activity), status_of(held.activity), content)
         decisions = _change(caller, reading, held, content, PENDING)
-        answer = await _record(tx, caller, reading, decisions)
-        return Response(status_code=204, headers={name: answer.headers[name] for name in ("etag", "x-wrote")})
+        written = await _record(tx, caller, reading, decisions)
+        return Response(status_code=204, headers={name: written.headers[name] for name in ("etag", "x-wrote")})
 
     return await caller.write(write)
 
@@ -195,7 +204,8 @@ async def _seen(tx: Transaction, caller: Caller, held: Held | None, text: str, *
     return held
 
 
-def _require(caller: Caller, known: Known, held: Held, act: Act) -> None:
+def require_act(caller: Caller, known: Known, held: Held, act: Act) -> None:
+    """Refuse what the caller's rights do not allow. Raises Forbidden."""
     require(caller.rights(known).may(act, held.activity), act, f"activity {ulid_of(held.activity.activity_id)}")
 
 
@@ -241,7 +251,7 @@ def _refuse_final(held: Held, before: str, status: str, content: dict[str, Any])
     identity = ulid_of(held.activity.activity_id)
     if status != before:
         message = f"activity {identity} is {before} and cannot become {status}"
-        undo = f"POST /api/activities/logged/{held.activity.activity_id}/undo" if before == COMPLETED else None
+        undo = f"POST {router.prefix}/{identity}/undo" if before == COMPLETED else None
         raise Conflict(message, "transition", undo)
     differing = [name for name, value in content.items() if getattr(held.activity, name) != value]
     if differing:
@@ -254,7 +264,8 @@ async def _record(
 ) -> Response:
     """Save what was decided, in that order, and answer the activity as it is after it."""
     me = reading.known.person_of(caller.principal.user_id)
-    applied = [each for each in decisions if each.outcome == "applied"]
+    first = decisions[0]._replace(linked=reading.linked)
+    applied = [each for each in (first, *decisions[1:]) if each.outcome == "applied"]
     if applied:
         asked, wanted = caller.request_id, reading.known.recognises
         await recording.record(tx, [Entry(each, me, request_id=asked, recognise=wanted) for each in applied])
@@ -264,10 +275,11 @@ async def _record(
         await caller.retry_waiting(tx, held)
         held = await activities.find_activity(tx, caller.business_id, held.activity.activity_id)
         assert held is not None
-    return await _answer(tx, caller, held, status, wrote=True)
+    return await answer(tx, caller, held, status, wrote=True)
 
 
-async def _answer(tx: Transaction, caller: Caller, held: Held, status: int = 200, *, wrote: bool = False) -> Response:
+async def answer(tx: Transaction, caller: Caller, held: Held, status: int = 200, *, wrote: bool = False) -> Response:
+    """Answer an activity."""
     activity = held.activity
     creator, account_id = answers.creator_of(activity), answers.account_of(activity)
     known = await look_up(tx, caller, [str(creator.member_id)] if creator is not None else [])

@@ -7,8 +7,10 @@ from libs.contracts import activity as contract
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.ids import preset_id_of, ulid_of, uuid5
 from services.lifecycle.api.pages import Turned
+from services.lifecycle.domain.fields import NOTES
 from services.lifecycle.domain.known import Known
 from services.lifecycle.domain.plans import Count
+from services.lifecycle.domain.values import latest_of
 from services.lifecycle.store.accounts import ACCOUNT
 
 PENDING, COMPLETED, CANCELLED = "PENDING", "COMPLETED", "CANCELLED"
@@ -47,8 +49,10 @@ def creator_of(activity: contract.Activity) -> contract.Person | None:
 
 
 def shown(activity: contract.Activity, known: Known, records: Records) -> dict[str, Any]:
-    """Show an activity as S2 does; `known` holds its type and its creator."""
+    """Show an activity as S2 does, values of own fields in its metadata; `known` holds its type and its creator."""
     account_id, creator, status = account_of(activity), creator_of(activity), status_of(activity)
+    values = latest_of(activity)
+    notes = values.pop(NOTES, None)
     account = records.get(account_id) if account_id is not None else None
     member = known.members.get(str(creator.member_id)) if creator is not None else None
     return {
@@ -68,8 +72,8 @@ def shown(activity: contract.Activity, known: Known, records: Records) -> dict[s
         "attachmentUrls": activity.attachments,
         "attachments": attachments_of(activity),
         "title": activity.subject,
-        "description": activity.notes if activity.notes is not None else activity.summary,
-        "metadata": activity.metadata,
+        "description": notes if notes is not None else activity.summary,
+        "metadata": activity.metadata | values,
         "privacy": activity.privacy.upper(),
         "isActive": activity.deleted_at is None,
         "creator": creator.name if creator is not None else None,
@@ -79,6 +83,7 @@ def shown(activity: contract.Activity, known: Known, records: Records) -> dict[s
         "createdAt": activity.created_at,
         "updatedAt": activity.recorded_at,
         "deletedAt": activity.deleted_at,
+        "retractedAt": activity.retracted_at,
         "followsId": ulid_of(activity.follows_id) if activity.follows_id is not None else None,
     }
 

@@ -76,6 +76,13 @@ class ActivityBody(CamelBody):
     privacy: Literal["PUBLIC", "PRIVATE", "TEAM"] | None = None
 
 
+class UndoBody(CamelBody):
+    """Why it is undone, and for when it is planned again; absent: for when it was planned, else when it happened."""
+
+    text: Annotated[str, Text(TEXT_MAX)] | None = None
+    activity_timestamp: When = None
+
+
 class CommentBody(CamelBody):
     """A comment; each member in `mentions` is told of it."""
 

@@ -1,6 +1,6 @@
 """What a request of S2 says is read into an activity's content; all that is wrong with it is named at once."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,10 +15,12 @@ from libs.errors import Problem
 from services.lifecycle import looking
 from services.lifecycle.api.accounts.answers import PENDING, STATUSES, Records, status_id_of
 from services.lifecycle.api.accounts.bodies import ActivityBody, Participant
+from services.lifecycle.api.bodies import FieldValue, Said
 from services.lifecycle.api.callers import Caller
+from services.lifecycle.api.references import Given, References
 from services.lifecycle.domain import reports as rules
 from services.lifecycle.domain.fields import NOTES, compiled_of
-from services.lifecycle.domain.held import Link, Person
+from services.lifecycle.domain.held import Link, Linked, Person
 from services.lifecycle.domain.known import Known
 from services.lifecycle.store import records
 from services.lifecycle.store.accounts import ACCOUNT
@@ -37,6 +39,7 @@ class Reading:
         self.known = known
         self.records = found
         self.problems: list[Problem] = []
+        self.linked: Linked = {}
         self._caller = caller
         self._body = body
 
@@ -87,18 +90,35 @@ class Reading:
             content |= {"type": kind.api_name, "type_id": kind.id, "type_name": kind.name}
         return content
 
-    def check_fields(
-        self, content: dict[str, Any], kind: ActivityObject, held: contract.Activity | None, *, logging: bool
+    def own_values(
+        self, content: dict[str, Any], kind: ActivityObject | None, held: contract.Activity | None
+    ) -> dict[str, Any]:
+        """Take the values of the type's own fields out of the metadata, where they stand by their names.
+
+        Those that are as they are held are left out; null are those that the metadata does not have any more.
+        """
+        if kind is None or "metadata" not in content:
+            return {}
+        metadata, before = content["metadata"], held.fields if held is not None else {}
+        fields = {name: each for name, each in compiled_of(kind).fields.items() if name != NOTES}
+        content["metadata"] = {name: value for name, value in metadata.items() if name not in fields}
+        given = {name: metadata[name] for name in fields if name in metadata}
+        gone = {name: None for name, each in fields.items() if name in before and not each.is_read_only}
+        return {name: value for name, value in (gone | given).items() if value != before.get(name)}
+
+    async def check_fields(
+        self, tx: Transaction, content: dict[str, Any], own: Mapping[str, Any], given: Given
     ) -> None:
-        """Hold the description, which is the type's notes, and the values kept before to the type's fields."""
-        before = {} if held is None else held.fields | ({NOTES: held.notes} if held.notes else {})
-        given = [(NOTES, content[NOTES])] if NOTES in content else []
-        checked = compiled_of(kind).check(given, logging=logging, held=before)
-        if NOTES in content:
-            content[NOTES] = checked.stored.get(NOTES)
-        for problem in checked.problems:
-            name = "description" if problem.field == f"fields.{NOTES}" else problem.field
-            self.problems.append(Problem(name, problem.code, problem.message))
+        """Hold own values, and the description, which is the type's notes, to the type's fields; as S1 does."""
+        references = References(self._caller, self.known, {})
+        said = Said(notes=content.get(NOTES), fields=[FieldValue(id=name, value=own[name]) for name in own])
+        names = [name for name, is_given in ((NOTES, NOTES in content), ("fields", bool(own))) if is_given]
+        content |= await references.fields(tx, said, given._replace(names=names))
+        self.linked = references.linked
+        for problem in references.problems:
+            name = problem.field.removeprefix("fields.")
+            place = "description" if name == NOTES else f"metadata.{name}"
+            self.problems.append(Problem(place, problem.code, problem.message))
 
     def links(
         self, kind: ActivityObject | None, held: contract.Activity | None, *, logging: bool
