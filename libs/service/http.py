@@ -51,6 +51,7 @@ def make_app(title: str, routers: list[tuple[APIRouter, int]]) -> FastAPI:
         generate_unique_id_function=lambda route: f"{title.replace('-', '_')}_{route.name}",
     )  # fmt: skip
     statuses: dict[str, int] = {}
+    written: dict[tuple[str, str], bool] = {}
     for router, invalid_status in routers:
         for route in router.routes:
             if not isinstance(route, APIRoute):
@@ -58,8 +59,12 @@ def make_app(title: str, routers: list[tuple[APIRouter, int]]) -> FastAPI:
             _must_declare(route)
             _must_not_use_threads(route)
             statuses[route.path] = invalid_status
+            for matched in (call.matched for call in _calls(route.dependant) if hasattr(call, "matched")):
+                written |= {
+                    (route.path, method.lower()): matched and "{" in route.path for method in route.methods or ()
+                }
         app.include_router(router, tags=[title])
-    app.state.invalid_statuses = statuses
+    app.state.invalid_statuses, app.state.written = statuses, written
     problems.install(app, lambda request: statuses.get(getattr(request.scope.get("route"), "path", ""), 422))
     return app
 

@@ -39,19 +39,32 @@ def read_examples(package: str) -> dict[str, Any]:
     return found
 
 
-def describe(document: Document, examples: Mapping[str, Any], invalid: Mapping[str, int]) -> Document:
-    """Complete FastAPI's description; `invalid`: by path the status of a request that is not valid."""
+def describe(
+    document: Document,
+    examples: Mapping[str, Any],
+    invalid: Mapping[str, int],
+    written: Mapping[tuple[str, str], bool] | None = None,
+) -> Document:
+    """Complete FastAPI's description; `invalid`: by path the status of a request that is not valid.
+
+    `written`: operations (path, method) that take the headers of writes, and whether `If-Match` is one of them.
+    """
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     schemas |= {"Problem": PROBLEM, "AccountsProblem": ACCOUNTS_PROBLEM}
     components["responses"] = dict(_errors())
+    components["parameters"] = WRITE_HEADERS if written else {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             for body in operation.get("requestBody", {}).get("content", {}).values():
                 schemas |= body["schema"].pop("$defs", {})
             _complete(operation, path, method, invalid.get(path, 422))
+            if written and (path, method) in written:
+                names = [name for name in WRITE_HEADERS if name != "IfMatch" or written[path, method]]
+                more = [{"$ref": f"#/components/parameters/{name}"} for name in names]
+                operation["parameters"] = [*operation.get("parameters", ()), *more]
             _illustrate(operation, examples.get(f"{method.upper()} {path}"))
     return document
 
@@ -65,8 +78,8 @@ def merge(whole: Document, part: Document, package: str) -> None:
             part = orjson.loads(orjson.dumps(part).replace(_ref(name), _ref(longer)))
             part["components"]["schemas"][longer] = part["components"]["schemas"].pop(name) | {"title": longer}
     whole["paths"] |= part["paths"]
-    for kind in ("schemas", "responses"):
-        whole["components"][kind] |= part["components"][kind]
+    for kind in ("schemas", "responses", "parameters"):
+        whole["components"].setdefault(kind, {}).update(part["components"].get(kind, {}))
 
 
 def _ref(name: str) -> bytes:
@@ -135,6 +148,22 @@ def _name(status: int) -> str:
 
 
 TEXT = {"type": "string"}
+
+
+def _header(name: str, description: str, example: str) -> Document:
+    return {"name": name, "in": "header", "schema": TEXT, "description": description, "example": example}
+
+
+WRITE_HEADERS: Document = {
+    "IdempotencyKey": _header(
+        "Idempotency-Key",
+        "A write sent again with its key within 7 days happens once and gets the first answer.",
+        "k-1",
+    ),
+    "Prefer": _header("Prefer", "`return=minimal`: the answer comes without a body.", "return=minimal"),
+    "IfMatch": _header("If-Match", "The ETag of the version that is meant; another one answers 412.", '"3"'),
+}
+"""Headers that writes take, each of them where it is given."""
 PROBLEM: Document = {
     "type": "object",
     "description": "Problem details (RFC 9457); `errors` names every field and what is wrong with it.",

@@ -143,7 +143,7 @@ class Service:
     def openapi(self) -> dict[str, Any]:
         """Describe the routes, once there is an application."""
         app, examples = self._described, openapi.read_examples(self.package)
-        return openapi.describe(app.openapi(), examples, app.state.invalid_statuses)
+        return openapi.describe(app.openapi(), examples, app.state.invalid_statuses, app.state.written)
 
     def prefixes(self) -> set[str]:
         """Name the paths under which all routes are, such as `/api/timeline`: what a gateway sends here."""

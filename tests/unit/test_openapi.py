@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from libs.service.openapi import describe, merge, schema_of
+from services.lifecycle import app as lifecycle
+from services.lifecycle.settings import Settings
 
 
 def _document(path: str = "/api/things/{id}") -> dict[str, Any]:
@@ -45,6 +49,32 @@ def test_an_example_gives_the_request_and_the_answer_and_the_answers_shape() -> 
     properties = answer["schema"]["properties"]
     assert properties["n"] == {"type": ["integer", "null"]}
     assert properties["parts"]["items"]["properties"] == {"ok": {"type": ["boolean", "null"]}}
+
+
+READS = ("/search", "/responses", "/evaluate")
+"""Paths that are read by a POST."""
+
+
+def test_every_write_of_activities_takes_the_headers_of_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1/none")
+    monkeypatch.setenv("DATABASE_ROLES_SECRET", "secret-of-the-tests")
+    service = lifecycle.create(Settings())
+    service.application()
+    document = service.openapi()
+    said = document["components"]["parameters"]
+    missing = []
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if method == "get" or path.endswith(READS) or path.startswith("/api/operations/"):
+                continue
+            references = [each["$ref"].rpartition("/")[2] for each in operation["parameters"] if "$ref" in each]
+            wanted = {"Idempotency-Key", "Prefer"} | (
+                {"If-Match"} if "{" in path and not path.endswith("/skip") else set()
+            )
+            if {said[name]["name"] for name in references} != wanted:
+                missing.append(f"{method} {path}")
+    assert len(document["paths"]) > 30
+    assert missing == []
 
 
 def test_keys_that_are_ids_are_any_id() -> None:

@@ -225,7 +225,9 @@ def may_arrive(error: Rejected) -> bool:
     return any(each.code == "does_not_exist" and each.field.startswith(COPIED) for each in error.problems)
 
 
-def _make(scope: str, permission: str | None = None, *, session: bool = False) -> Callable[..., Awaitable[Caller]]:
+def _make(
+    scope: str, permission: str | None = None, *, session: bool = False, matched: bool = True
+) -> Callable[..., Awaitable[Caller]]:
     principal_with_scope = may(scope, named=not session, session=session, permission=permission)
 
     async def caller(
@@ -233,11 +235,15 @@ def _make(scope: str, permission: str | None = None, *, session: bool = False) -
     ) -> Caller:
         return Caller(principal, request, database, now())
 
+    if scope == "activities.write":  # its routes take Idempotency-Key, Prefer, and If-Match where it is `matched`
+        caller.matched = matched  # type: ignore[attr-defined]
     return caller
 
 
 Reader = Annotated[Caller, Depends(_make("activities.read"))]
 Writer = Annotated[Caller, Depends(_make("activities.write"))]
+SeriesWriter = Annotated[Caller, Depends(_make("activities.write", matched=False))]
+"""Who writes to a recurrence, which has no versions."""
 Admin = Annotated[Caller, Depends(_make("activities.write", ADMIN_OBJECTS))]
 """Who may change activity objects, their fields and rules."""
 MemberReader = Annotated[Caller, Depends(_make("activities.read", session=True))]

@@ -18,7 +18,7 @@ from libs.service.answers import json_answer
 from libs.service.body import Body, Line
 from services.lifecycle.api.answers import shown_scheduled
 from services.lifecycle.api.bodies import SkipBody
-from services.lifecycle.api.callers import Caller, Reader, Writer, id_of, refuse, require
+from services.lifecycle.api.callers import Caller, Reader, SeriesWriter, id_of, refuse, require
 from services.lifecycle.api.references import References, look_up
 from services.lifecycle.domain import recurrence
 from services.lifecycle.domain.recurrence import SKIPPED_MAX, Segment, Series
@@ -82,7 +82,7 @@ async def get_series(series_id: str, caller: Reader) -> Response:
 
 
 @router.post("/series/{series_id}/skip")
-async def skip(series_id: str, body: SkipBody, caller: Writer) -> Response:
+async def skip(series_id: str, body: SkipBody, caller: SeriesWriter) -> Response:
     """Leave a day out of a recurrence that has no activity yet; one that has is cancelled instead."""
 
     async def write(tx: Transaction) -> Response:
