@@ -76,7 +76,7 @@ class ActivityBody(CamelBody):
     privacy: Literal["PUBLIC", "PRIVATE", "TEAM"] | None = None
 
 
-class UndoBody(CamelBody):
+class ReopenBody(CamelBody):
     """Why it is undone, and for when it is planned again; absent: for when it was planned, else when it happened."""
 
     text: Annotated[str, Text(TEXT_MAX)] | None = None

@@ -7,7 +7,7 @@ from libs.database import Transaction
 from libs.errors import Conflict
 from services.lifecycle.api.accounts.activities import NOTHING, answer, lock, require_act
 from services.lifecycle.api.accounts.answers import COMPLETED, status_of
-from services.lifecycle.api.accounts.bodies import UndoBody
+from services.lifecycle.api.accounts.bodies import ReopenBody
 from services.lifecycle.api.accounts.reading import read
 from services.lifecycle.api.callers import MemberWriter
 from services.lifecycle.api.undo import Undoing, take_back
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/v1/accounts/activities")
 
 
 @router.post("/{activity_id}/undo", status_code=201)
-async def undo_activity(activity_id: str, body: UndoBody, caller: MemberWriter) -> Response:
+async def undo_activity(activity_id: str, body: ReopenBody, caller: MemberWriter) -> Response:
     """Take the completion of an activity back: it is retracted, and a PENDING one that follows it is answered."""
 
     async def write(tx: Transaction) -> Response:
