@@ -275,6 +275,7 @@ async def test_three_linked_by_hand_are_one_event_and_whoever_is_taken_out_leave
 
 async def test_an_erasure_leaves_links_and_no_text(world: World) -> None:
     phone, crm = call(world, "phone", summary="canary"), call(world, "crm", summary="canary two")
+    await wish(world.database, world.tenant, {"sources": ["phone", "crm"]})
     await admit(world.database, phone, crm)
     await wish(world.database, world.tenant, {"sources": ["mail", "crm", "phone"]})
     await erase(world)
