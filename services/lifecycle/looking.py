@@ -41,7 +41,7 @@ async def look_up(
             _by_name(types[business_id]),
             record_objects=frozenset(own.get(business_id, ())),
             locked=own.get(business_id, {}),
-            recognises=_RECOGNISES in settled.get(business_id, _UNKNOWN)[1],
+            recognises=_RECOGNISES in settled.get(business_id, _UNKNOWN)[1] or None,
         )
         for business_id in business_ids
     }

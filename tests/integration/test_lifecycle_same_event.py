@@ -172,6 +172,8 @@ async def test_nothing_is_recognised_where_nobody_wants_it_and_what_is_linked_st
     assert sorted(map(len, linked(found))) == [1, 2]
     async with world.database.work() as tx:
         assert await tx.value("select count(*) from recognisable") == 2
+    await admit(world.database, call(world, "phone", action="append", kind="retraction"))
+    assert all(each.same == [] for each in (await current(world)).values()), "what is retracted stands for nothing"
 
 
 async def test_it_is_taken_back_by_hand_and_not_recognised_again(world: World) -> None:

@@ -21,7 +21,7 @@ class Known:
     `record_objects` are the api_names of those that the business made for itself. `erased` says of records when their
     person was erased, where that is later than a report that is being decided.
     `locked` names by record object the fields that activities may not write. `recognises`: the business wants reports
-    of one event recognised.
+    of one event recognised (None: it does not, and only what is linked is looked at).
     """
 
     business_id: UUID
@@ -32,7 +32,7 @@ class Known:
     record_objects: frozenset[str] = frozenset()
     erased: dict[UUID, datetime] = field(default_factory=dict)
     locked: Mapping[str, Collection[str]] = field(default_factory=dict)
-    recognises: bool = False
+    recognises: bool | None = None
 
     def type_of(self, text: str) -> ActivityObject | None:
         """Find an activity object by api_name or id."""
