@@ -80,12 +80,14 @@ async def steady(ground: Ground, database: Database) -> list[Figure]:
     await make_endpoints(ground, database, tenant, ["/ok/0"])
     for rate, (p50_ms, p99_ms) in TARGETS_MS.items():
         there, given = await run(ground, rate, [tenant])
+        broker = [whole - part for whole, part in zip(given, there, strict=True)]
         found += [
             _figure("W2", f"{rate}/s: p50", there, 0.5, p50_ms),
             _figure("W2", f"{rate}/s: p95", there, 0.95, None),
             _figure("W2", f"{rate}/s: p99", there, 0.99, p99_ms),
             _figure("W2", f"{rate}/s, from the producer: p50", given, 0.5, None),
             _figure("W2", f"{rate}/s, from the producer: p99", given, 0.99, None),
+            _figure("W2", f"{rate}/s, the broker's acknowledgement alone: p99", broker, 0.99, None),
         ]
     await retire(database)
     return found

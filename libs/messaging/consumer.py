@@ -31,7 +31,7 @@ WAIT_MIN_S = 0.1
 WAIT_MAX_S = 10.0
 WATCH_S = 1.0
 SILENT_S = 3.0
-"""The broker answers a fetch within half a second, also when there is nothing."""
+"""The broker answers a fetch within a second, also when there is nothing."""
 
 _log = structlog.get_logger(__name__)
 

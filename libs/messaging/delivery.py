@@ -16,6 +16,8 @@ from libs.messaging.broker import Batch, BrokerSettings, Raw, Record
 from libs.messaging.fetching import Sessions
 
 POLL_MS = 1_000
+FETCH_WAIT_MS = 1_000
+"""How long the broker holds a fetch open while there is nothing; what comes ends it at once."""
 GRACEFUL_S = 30.0
 
 
@@ -131,6 +133,7 @@ async def connect(
         listener=assignment,
         check_crcs=False,
         fetch_max_bytes=settings.fetch_max_bytes,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
         max_partition_fetch_bytes=settings.partition_fetch_max_bytes,
         session_timeout_ms=settings.session_timeout_ms,
         heartbeat_interval_ms=settings.session_timeout_ms // 4,

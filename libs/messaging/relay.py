@@ -30,7 +30,7 @@ that have waited here once come in groups to the next relay and do not wait ther
 POLL_S = 0.020
 STAND_BY_S = 1.0
 RETRY_MAX_S = 5.0
-MEASURE_S, MEASURE_IDLE_S = 1.0, 5.0
+MEASURE_S, MEASURE_IDLE_S = 1.0, 10.0
 """Where nothing is behind it is only asked whether the database may be written to."""
 HOUSEKEEPING_S = 3_600
 KEPT_DAYS = 2
