@@ -26,8 +26,7 @@ ACQUIRE_S = 5.0
 """How long a caller waits for a free connection before it is told that there is none."""
 
 DISK_FULL_S = 60.0
-PLAN_ANEW = "; set local plan_cache_mode = force_custom_plan"
-HASTY = "; set local synchronous_commit = off"
+BEGIN_ANEW = "begin; set local plan_cache_mode = force_custom_plan"
 
 SESSION = {
     "statement_timeout": "15s",
@@ -112,14 +111,13 @@ class Database:
             yield tx
 
     @asynccontextmanager
-    async def work(self, *, plan_anew: bool = False, hasty: bool = False) -> AsyncIterator[Transaction]:
+    async def work(self, *, plan_anew: bool = False) -> AsyncIterator[Transaction]:
         """Open a transaction of a consumer or loop, which sees all businesses.
 
         With `plan_anew` its statements are planned for the tables as they are now: a plan kept from when a queue was
-        empty reads it whole (claiming fell from 2,800 to 390 deliveries/s [measured]). With `hasty` its commit does not
-        wait for the disk: when the database's server crashes, what was committed in the last 0.6 s may be undone.
+        empty reads it whole (claiming fell from 2,800 to 390 deliveries/s [measured]).
         """
-        async with self._transaction("worker", f"begin{PLAN_ANEW * plan_anew}{HASTY * hasty}") as tx:
+        async with self._transaction("worker", BEGIN_ANEW if plan_anew else "begin") as tx:
             yield tx
 
     @asynccontextmanager

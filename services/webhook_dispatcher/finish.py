@@ -63,7 +63,7 @@ class Finisher:
     async def _note(self, database: Database) -> None:
         batch, held = self._finished[:ROWS_MAX], self._held[:]
         count = len(batch)
-        async with database.work(plan_anew=True, hasty=True) as tx:  # what is undone by a crash is sent again
+        async with database.work(plan_anew=True) as tx:
             batch = await _without_resumed(tx, batch)
             noted = await outcomes.finish(tx, batch)
             if held:
