@@ -19,13 +19,13 @@ async def _w1(ground: Ground, database: Database) -> list[Figure]:
 
 
 FIGURES: dict[str, Measure] = {
-    "W1": _w1, "fan-out": throughput.fan_out, "at-once": throughput.at_once, "W2": latency.steady,
-    "W3": latency.fanned, "W4": latency.hanging, "W5": trouble.failing, "W7": quiet.idle, "W8": trouble.hostile,
+    "W7": quiet.idle, "W1": _w1, "fan-out": throughput.fan_out, "at-once": throughput.at_once, "W2": latency.steady,
+    "W3": latency.fanned, "W4": latency.hanging, "W5": trouble.failing, "W8": trouble.hostile,
     "W9": addresses.refused, "W10": signatures.verified,
     "W6": trouble.killed, "W11": trouble.restarted, "frozen": trouble.frozen, "workers": throughput.scaled,
     "history": quiet.history,
 }  # fmt: skip
-"""In the order in which they are measured: what hurts the worker or fills the tables comes last."""
+"""In the order in which they are measured: first what load leaves traces in (vacuum), last what hurts the worker."""
 
 
 def measure(only: Sequence[str], say: Callable[[str], None]) -> list[Figure]:
