@@ -14,6 +14,8 @@ from libs.service.problems import TITLES
 
 ACCOUNTS = "/v1/"
 """Routes under it answer errors in the shape of account activities: `statusCode`, `message`, `error`."""
+NAMING = ("/ingest/receipts", "/api/operations/", "/v1/accounts/activities")
+"""Paths whose query or body names what may not be there."""
 ERRORS: Mapping[int, tuple[str, str]] = {
     400: ("malformed", "the body is not JSON: unexpected character: line 1 column 1 (char 0)"),
     401: ("unauthenticated", "X-API-KEY or Authorization: Bearer is required"),
@@ -90,7 +92,7 @@ def _complete(operation: Document, path: str, method: str, invalid: int) -> None
     """Name the errors that it can answer."""
     operation["responses"].pop("422", None)
     found = {400, 401, 403, 429, 503, invalid}
-    found |= {404} if "{" in path else set()
+    found |= {404} if "{" in path or path.startswith(NAMING) else set()
     found |= {409, 412, 413, 415} if method != "get" else set()
     kind = "Accounts" if path.startswith(ACCOUNTS) else ""
     operation["responses"] |= {
