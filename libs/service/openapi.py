@@ -14,7 +14,13 @@ from libs.service.problems import TITLES
 
 ACCOUNTS = "/v1/"
 """Routes under it answer errors in the shape of account activities: `statusCode`, `message`, `error`."""
-NAMING = ("/ingest/receipts", "/api/operations/", "/v1/accounts/activities")
+NAMING = (
+    "/ingest/receipts",
+    "/api/operations/",
+    "/api/webhooks/replays",
+    "/api/webhooks/stats",
+    "/v1/accounts/activities",
+)
 """Paths whose query or body names what may not be there."""
 ERRORS: Mapping[int, tuple[str, str]] = {
     400: ("malformed", "the body is not JSON: unexpected character: line 1 column 1 (char 0)"),
