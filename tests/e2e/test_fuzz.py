@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import APIOperation, Case, GenerationMode, SerializationContext
 from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import response_schema_conformance
+from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
 from tests.support.system import ONE_WAY, Business, System
 
@@ -52,7 +52,7 @@ def _headers_of(operation: APIOperation, system: System, business: Business) -> 
 
 
 def _judge(case: Case, answer: requests.Response | schemathesis.Response) -> None:
-    case.validate_response(answer, checks=[not_a_server_error, response_schema_conformance])
+    case.validate_response(answer, checks=[not_a_server_error, status_code_conformance, response_schema_conformance])
     text = answer.content.decode()
     assert not any(word in text for word in INSIDE), text
     if answer.status_code >= 400 and case.operation.path.startswith(ACCOUNTS):
