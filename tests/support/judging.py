@@ -18,7 +18,7 @@ async def judge(system: System, client: httpx.AsyncClient, sink: Sink, told: tup
     business, upstream = told
     ledger = upstream.ledger
     differences = await drain_and_reconcile(system.environment, business.id)
-    assert differences == []
+    assert differences == [], "\n".join(differences[:20])
     states = Counter(ledger.ends[ref] for ref in _acknowledged(upstream))
     counted = await client.get(
         "/api/reports/volume",
