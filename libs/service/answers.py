@@ -41,13 +41,18 @@ def if_match(request: Request) -> int | None:
 
 
 def preferred(request: Request, answer: Response) -> Response:
-    """Leave the body of a write's answer out where `Prefer: return=minimal` says so (RFC 7240): 201, else 204."""
+    """Leave the body of a write's answer out where `Prefer: return=minimal` says so (RFC 7240): 201, 202, else 204."""
     wanted = request.headers.get("prefer")
     if wanted is None or "return=minimal" not in wanted.replace(" ", "").lower().split(","):
         return answer
     headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
     headers["preference-applied"] = "return=minimal"
-    return Response(status_code=201 if answer.status_code == 201 else 204, headers=headers)
+    return Response(status_code=answer.status_code if answer.status_code in (201, 202) else 204, headers=headers)
+
+
+def gone(wrote: UUID | None = None, version: int = 0) -> Response:
+    """Answer a deletion; `wrote` names in `X-Wrote` what is deleted, at the version that says so."""
+    return Response(status_code=204, headers=None if wrote is None else {"x-wrote": f"{wrote}:{version}"})
 
 
 def _write(value: Any) -> Any:

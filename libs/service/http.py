@@ -1,4 +1,4 @@
-"""A service's HTTP application: its routers, each route with a declared permission, errors as problem details."""
+"""A service's HTTP application: routes with a declared permission, writes with their headers, errors as problems."""
 
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
@@ -22,6 +22,26 @@ DatabaseDep = Annotated[Database, Depends(_database)]
 
 
 P = TypeVar("P")
+F = TypeVar("F", bound=Callable[..., Any])
+
+KEYED, PREFERRING, MATCHED = "IdempotencyKey", "Prefer", "IfMatch"
+"""The headers of writes, as `openapi.WRITE_HEADERS` names them."""
+
+
+def takes(*headers: str) -> Callable[[F], F]:
+    """Declare which headers of writes a route takes, or every route with this dependency."""
+
+    def declare(call: F) -> F:
+        call.takes = headers  # type: ignore[attr-defined]
+        return call
+
+    return declare
+
+
+writes = takes(KEYED, PREFERRING)
+"""Declare a write; `once` is how it is done."""
+rewrites = takes(KEYED, PREFERRING, MATCHED)
+"""Declare a write to something that has versions."""
 
 
 def shared(kind: type[P]) -> Callable[[Request], Awaitable[P]]:
@@ -51,7 +71,7 @@ def make_app(title: str, routers: list[tuple[APIRouter, int]]) -> FastAPI:
         generate_unique_id_function=lambda route: f"{title.replace('-', '_')}_{route.name}",
     )  # fmt: skip
     statuses: dict[str, int] = {}
-    written: dict[tuple[str, str], bool] = {}
+    written: dict[tuple[str, str], tuple[str, ...]] = {}
     for router, invalid_status in routers:
         for route in router.routes:
             if not isinstance(route, APIRoute):
@@ -59,14 +79,21 @@ def make_app(title: str, routers: list[tuple[APIRouter, int]]) -> FastAPI:
             _must_declare(route)
             _must_not_use_threads(route)
             statuses[route.path] = invalid_status
-            for matched in (call.matched for call in _calls(route.dependant) if hasattr(call, "matched")):
+            for headers in (call.takes for call in _calls(route.dependant) if hasattr(call, "takes")):
                 written |= {
-                    (route.path, method.lower()): matched and "{" in route.path for method in route.methods or ()
+                    (route.path_format, method.lower()): _taken(route, method, headers)
+                    for method in route.methods or ()
                 }
         app.include_router(router, tags=[title])
     app.state.invalid_statuses, app.state.written = statuses, written
     problems.install(app, lambda request: statuses.get(getattr(request.scope.get("route"), "path", ""), 422))
     return app
+
+
+def _taken(route: APIRoute, method: str, headers: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave If-Match out where something new is put into a list of all."""
+    new = method == "POST" and "{" not in route.path
+    return tuple(name for name in headers if name != MATCHED) if new else headers
 
 
 def _must_declare(route: APIRoute) -> None:

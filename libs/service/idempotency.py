@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a write that is sent again gets the first answer and happens once.
+"""`Idempotency-Key`: a write that is sent again gets the first answer and happens once. `Prefer` is honoured here, too.
 
 The key is claimed in the write's own transaction: a second request with it waits for the first to commit, then reads
 its answer; one that failed leaves no trace, so that it may be tried again.
@@ -13,6 +13,7 @@ from fastapi import Request, Response
 from libs.database import Database, Transaction
 from libs.database.pool import Tenant
 from libs.errors import Conflict, Problem, Rejected
+from libs.service.answers import preferred
 
 KEY_LENGTH_MAX = 200
 KEPT_DAYS = 7
@@ -21,9 +22,25 @@ SLICE_ROWS = 5_000
 
 
 async def once(
+    tx: Transaction,
+    principal: Tenant,
+    request: Request,
+    write: Callable[[], Awaitable[Response]],
+    *,
+    whole: bool = False,
+) -> Response:
+    """Run `write` unless its Idempotency-Key has been answered; the answer is as short as `Prefer` asks for.
+
+    `whole`: not so, because it shows a secret. What is kept for a repetition is the whole answer, in which the routes
+    leave secrets out. Raises Conflict when the body was another then.
+    """
+    answer = await _once(tx, principal, request, write)
+    return answer if whole else preferred(request, answer)
+
+
+async def _once(
     tx: Transaction, principal: Tenant, request: Request, write: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """Run `write` unless its Idempotency-Key has been answered; raises Conflict when the body was another then."""
     key = request.headers.get("idempotency-key")
     if key is None:
         return await write()

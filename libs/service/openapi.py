@@ -4,7 +4,7 @@ The examples are real answers, kept in `services/<package>/examples.json`; the s
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -51,11 +51,11 @@ def describe(
     document: Document,
     examples: Mapping[str, Any],
     invalid: Mapping[str, int],
-    written: Mapping[tuple[str, str], bool] | None = None,
+    written: Mapping[tuple[str, str], Collection[str]] | None = None,
 ) -> Document:
     """Complete FastAPI's description; `invalid`: by path the status of a request that is not valid.
 
-    `written`: operations (path, method) that take the headers of writes, and whether `If-Match` is one of them.
+    `written`: by operation (path, method) the headers of writes that it takes.
     """
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
@@ -70,8 +70,7 @@ def describe(
                 schemas |= body["schema"].pop("$defs", {})
             _complete(operation, path, method, invalid.get(path, 422))
             if written and (path, method) in written:
-                names = [name for name in WRITE_HEADERS if name != "IfMatch" or written[path, method]]
-                more = [{"$ref": f"#/components/parameters/{name}"} for name in names]
+                more = [{"$ref": f"#/components/parameters/{name}"} for name in written[path, method]]
                 operation["parameters"] = [*operation.get("parameters", ()), *more]
             _illustrate(operation, examples.get(f"{method.upper()} {path}"))
     return document
@@ -165,7 +164,7 @@ def _header(name: str, description: str, example: str) -> Document:
 WRITE_HEADERS: Document = {
     "IdempotencyKey": _header(
         "Idempotency-Key",
-        "A write sent again with its key within 7 days happens once and gets the first answer.",
+        "A write sent again with its key within 7 days happens once and gets the first answer, but no secret again.",
         "k-1",
     ),
     "Prefer": _header("Prefer", "`return=minimal`: the answer comes without a body.", "return=minimal"),

@@ -18,7 +18,7 @@ from libs.messaging.outbox import append
 from libs.service.answers import json_answer
 from libs.service.body import Body, Line
 from libs.service.clock import now
-from libs.service.http import DatabaseDep
+from libs.service.http import KEYED, DatabaseDep, takes
 from libs.service.idempotency import once
 from services.directory.api.pages import Page, answer_page
 from services.directory.domain import rules
@@ -49,6 +49,7 @@ def make_router(operator_key: SecretStr) -> APIRouter:
     return router
 
 
+@takes(KEYED)
 async def create_business(body: BusinessBody, request: Request, database: DatabaseDep) -> Response:
     """Make a business with its first member, a role and a key that have every right, and preset record objects."""
     repeatable = request.headers.get("idempotency-key")
@@ -65,7 +66,7 @@ async def create_business(body: BusinessBody, request: Request, database: Databa
             fresh.append({"id": tenant.business_id, "api_key": key.text, "user_id": user_id})
             return json_answer(fresh[0] | {"api_key": None}, 201)  # kept for a repetition: keys are shown once
 
-        answer = await once(tx, tenant, request, write)
+        answer = await once(tx, tenant, request, write, whole=True)
     return json_answer(fresh[0], 201) if fresh else answer
 
 

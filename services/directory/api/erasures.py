@@ -11,7 +11,8 @@ from libs.messaging.outbox import append
 from libs.service.answers import json_answer
 from libs.service.body import Body, Line
 from libs.service.clock import now
-from libs.service.http import DatabaseDep
+from libs.service.http import DatabaseDep, writes
+from libs.service.idempotency import once
 from services.directory.api.pages import must_exist
 from services.directory.api.security import done_by
 from services.directory.api.writing import Object, Reader, Writing, place_of
@@ -28,6 +29,7 @@ class EraseBody(Body):
 
 
 @router.post("", status_code=202)
+@writes
 async def erase_record(record_id: UUID, body: EraseBody, call: Writing) -> Response:
     """Erase what is known of a record's person, also where the record is deleted; the record itself and its links stay.
 
@@ -36,19 +38,23 @@ async def erase_record(record_id: UUID, body: EraseBody, call: Writing) -> Respo
     """
     place, by = call.place, done_by(call.principal, call.request)
     async with call.database.transaction(call.principal) as tx:
-        must_exist(await records.find_any(tx, place, record_id), place.object, record_id)
-        locked = await _lock_person(tx, place.business_id, record_id)
-        open_ids = [each for each, record in locked.items() if record["erased_at"] is None]
-        erased = await records.erase_records(tx, place.business_id, open_ids, now())
-        for record in erased:
-            await security.insert_event(tx, "record.erased", record["id"], by, body.reason)
-        await append(tx, events_of("directory.record", erased))
-        locked |= {record["id"]: record for record in erased}
-        event = await security.find_event(tx, place.business_id, "record.erased", record_id)
-    answer = json_answer(_shown(locked[record_id], event or {}, locked), 202 if erased else 200)
-    if erased:
-        answer.headers["x-wrote"] = f"{record_id}:{locked[record_id]['version']}"
-    return answer
+
+        async def write() -> Response:
+            must_exist(await records.find_any(tx, place, record_id), place.object, record_id)
+            locked = await _lock_person(tx, place.business_id, record_id)
+            open_ids = [each for each, record in locked.items() if record["erased_at"] is None]
+            erased = await records.erase_records(tx, place.business_id, open_ids, now())
+            for record in erased:
+                await security.insert_event(tx, "record.erased", record["id"], by, body.reason)
+            await append(tx, events_of("directory.record", erased))
+            locked |= {record["id"]: record for record in erased}
+            event = await security.find_event(tx, place.business_id, "record.erased", record_id)
+            answer = json_answer(_shown(locked[record_id], event or {}, locked), 202 if erased else 200)
+            if erased:
+                answer.headers["x-wrote"] = f"{record_id}:{locked[record_id]['version']}"
+            return answer
+
+        return await once(tx, call.principal, call.request, write)
 
 
 @router.get("")

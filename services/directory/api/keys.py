@@ -11,10 +11,10 @@ from libs.access import SCOPES, Principal, may
 from libs.access.keys import generate_key
 from libs.errors import Conflict
 from libs.messaging.outbox import append
-from libs.service.answers import versioned
+from libs.service.answers import gone, versioned
 from libs.service.body import Body, Line
 from libs.service.clock import now
-from libs.service.http import DatabaseDep
+from libs.service.http import KEYED, DatabaseDep, takes, writes
 from libs.service.idempotency import once
 from services.directory.api.pages import Page, answer_page, must_exist, shown
 from services.directory.api.security import done_by
@@ -42,6 +42,7 @@ class RotationBody(Body):
 
 
 @router.post("", status_code=201)
+@takes(KEYED)
 async def create_key(body: KeyBody, principal: Writer, request: Request, database: DatabaseDep) -> Response:
     """Make a key; it is shown once, also where the request is repeated."""
     scopes = rules.grant_scopes(body.scopes, principal.scopes)
@@ -67,11 +68,12 @@ async def create_key(body: KeyBody, principal: Writer, request: Request, databas
             fresh.append(shown(row))
             return versioned(fresh[0] | {"api_key": None}, 1, 201, key.id)
 
-        answer = await once(tx, principal, request, write)
+        answer = await once(tx, principal, request, write, whole=True)
     return versioned(fresh[0] | {"api_key": key.text}, 1, 201, key.id) if fresh else answer
 
 
 @router.post("/{key_id}/rotate", status_code=201)
+@takes(KEYED)
 async def rotate_key(
     key_id: UUID, principal: Writer, request: Request, database: DatabaseDep, body: RotationBody | None = None
 ) -> Response:
@@ -97,7 +99,7 @@ async def rotate_key(
             fresh.append(shown(row) | {"replaces": {"id": key_id, "expires_at": old["expires_at"]}})
             return versioned(fresh[0] | {"api_key": None}, 1, 201, key.id)
 
-        answer = await once(tx, principal, request, write)
+        answer = await once(tx, principal, request, write, whole=True)
     request.app.state.access.invalidate()
     return versioned(fresh[0] | {"api_key": key.text}, 1, 201, key.id) if fresh else answer
 
@@ -111,14 +113,20 @@ async def list_keys(page: Page, principal: Reader, database: DatabaseDep) -> Res
 
 
 @router.delete("/{key_id}", status_code=204)
+@writes
 async def revoke_key(key_id: UUID, principal: Writer, request: Request, database: DatabaseDep) -> Response:
     """Revoke a key or a member token; revoking it again changes nothing."""
     async with database.transaction(principal) as tx:
-        row = await keys.revoke_key(tx, principal.business_id, key_id, now())
-        if row is None:
-            must_exist(await keys.find_key(tx, principal.business_id, key_id), "key", key_id)
-        else:
-            await security.insert_event(tx, "key.revoked", key_id, done_by(principal, request))
-            await append(tx, events_of("directory.api_key", [row]))
+
+        async def write() -> Response:
+            row = await keys.revoke_key(tx, principal.business_id, key_id, now())
+            if row is None:
+                must_exist(await keys.find_key(tx, principal.business_id, key_id), "key", key_id)
+            else:
+                await security.insert_event(tx, "key.revoked", key_id, done_by(principal, request))
+                await append(tx, events_of("directory.api_key", [row]))
+            return gone()
+
+        answer = await once(tx, principal, request, write)
     request.app.state.access.invalidate()
-    return Response(status_code=204)
+    return answer

@@ -13,10 +13,10 @@ from libs.contracts.ids import uuid7
 from libs.database import Transaction
 from libs.errors import Conflict, Rejected
 from libs.messaging.outbox import append
-from libs.service.answers import if_match, json_answer, versioned
+from libs.service.answers import gone, if_match, json_answer, versioned
 from libs.service.body import Body, Line
 from libs.service.clock import now
-from libs.service.http import DatabaseDep
+from libs.service.http import KEYED, DatabaseDep, rewrites, takes, writes
 from libs.service.idempotency import once
 from services.directory.api.administration import keep_administrator
 from services.directory.api.pages import Page, answer_page, must_exist, shown
@@ -70,6 +70,7 @@ class TokenBody(Body):
 
 
 @router.post("", status_code=201)
+@writes
 async def create_member(body: MemberBody, principal: Writer, request: Request, database: DatabaseDep) -> Response:
     """Add a member. The e-mail address is unique among live members."""
     async with database.transaction(principal) as tx:
@@ -113,6 +114,7 @@ async def show_member(member_id: UUID, principal: Reader, database: DatabaseDep)
 
 
 @router.patch("/{member_id}")
+@rewrites
 async def change_member(
     member_id: UUID, body: MemberPatch, principal: Writer, request: Request, database: DatabaseDep
 ) -> Response:
@@ -136,16 +138,24 @@ async def change_member(
 
 
 @router.delete("/{member_id}", status_code=204)
+@rewrites
 async def delete_member(member_id: UUID, principal: Writer, request: Request, database: DatabaseDep) -> Response:
     """Take a member out of the business; its tokens stop working. The last who may administer it stays."""
-    async with database.transaction(principal) as tx, keep_administrator(tx, principal.business_id):
-        before = await _lock_member(tx, principal, member_id, if_match(request))
-        member = await _save(tx, principal, before, before | {"role_ids": [], "deleted_at": now()})
+    async with database.transaction(principal) as tx:
+
+        async def write() -> Response:
+            async with keep_administrator(tx, principal.business_id):
+                before = await _lock_member(tx, principal, member_id, if_match(request))
+                member = await _save(tx, principal, before, before | {"role_ids": [], "deleted_at": now()})
+            return gone(member_id, member["version"])
+
+        answer = await once(tx, principal, request, write)
     request.app.state.access.invalidate()
-    return Response(status_code=204, headers={"x-wrote": f"{member_id}:{member['version']}"})
+    return answer
 
 
 @router.post("/{member_id}/tokens", status_code=201)
+@takes(KEYED)
 async def create_token(
     member_id: UUID, principal: Writer, request: Request, database: DatabaseDep, body: TokenBody | None = None
 ) -> Response:
@@ -174,7 +184,7 @@ async def create_token(
             fresh.append({"id": key.id, "token": key.text, "expires_at": row["expires_at"]})
             return json_answer(fresh[0] | {"token": None}, 201)
 
-        answer = await once(tx, principal, request, write)
+        answer = await once(tx, principal, request, write, whole=True)
     return json_answer(fresh[0], 201) if fresh else answer
 
 

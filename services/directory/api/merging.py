@@ -12,6 +12,7 @@ from libs.errors import Conflict, Problem, Rejected
 from libs.messaging.outbox import append
 from libs.service.answers import if_match, versioned
 from libs.service.clock import now
+from libs.service.http import rewrites
 from libs.service.idempotency import once
 from services.directory.api import writing
 from services.directory.api.bodies import ConversionBody, MergeBody, RecordBody
@@ -31,6 +32,7 @@ CONVERTED = "Converted"
 
 
 @router.post("/merge")
+@rewrites
 async def merge_record(record_id: UUID, body: MergeBody, call: Writing) -> Response:
     """Let this record stand for another one of its object, whose history is shown here from now on.
 
@@ -55,6 +57,7 @@ async def merge_record(record_id: UUID, body: MergeBody, call: Writing) -> Respo
 
 
 @router.post("/unmerge")
+@rewrites
 async def unmerge_record(record_id: UUID, call: Writing) -> Response:
     """Let a record that was merged into another one stand for itself again, with those that were merged into it.
 
@@ -80,18 +83,21 @@ async def unmerge_record(record_id: UUID, call: Writing) -> Response:
 
 
 @router.post("/archive")
+@rewrites
 async def archive_record(record_id: UUID, call: Writing) -> Response:
     """Take a record out of the lists; its history stays, and what comes for it is still taken."""
     return await _archive(call, record_id, archived=True)
 
 
 @router.post("/unarchive")
+@rewrites
 async def unarchive_record(record_id: UUID, call: Writing) -> Response:
     """Put an archived record back into the lists."""
     return await _archive(call, record_id, archived=False)
 
 
 @router.post("/convert", status_code=201)
+@rewrites
 async def convert_lead(record_id: UUID, body: ConversionBody, call: Writing) -> Response:
     """Let a lead become a contact, with an account if one is given; once. A contact that is not given is made of it.
 

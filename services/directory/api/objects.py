@@ -11,10 +11,10 @@ from libs.contracts.ids import preset_id_of
 from libs.database import Transaction
 from libs.errors import Conflict, Rejected
 from libs.messaging.outbox import append
-from libs.service.answers import if_match, versioned
+from libs.service.answers import gone, if_match, versioned
 from libs.service.body import Body, Line
 from libs.service.clock import now
-from libs.service.http import DatabaseDep
+from libs.service.http import DatabaseDep, rewrites, writes
 from libs.service.idempotency import once
 from services.directory.api.pages import Page, answer_page, must_exist, shown
 from services.directory.domain import rules
@@ -55,6 +55,7 @@ class ObjectPatch(Body):
 
 
 @router.post("", status_code=201)
+@writes
 async def create_object(body: ObjectBody, principal: Writer, request: Request, database: DatabaseDep) -> Response:
     """Make a record object; one that was deleted under that api_name comes back."""
     api_name = rules.api_name_of(body.name) if body.api_name is None else body.api_name
@@ -97,6 +98,7 @@ async def show_object(named: Named, principal: Reader, database: DatabaseDep) ->
 
 
 @router.patch("/{object}")
+@rewrites
 async def change_object(
     named: Named, body: ObjectPatch, principal: Writer, request: Request, database: DatabaseDep
 ) -> Response:
@@ -117,19 +119,24 @@ async def change_object(
 
 
 @router.delete("/{object}", status_code=204)
+@rewrites
 async def delete_object(named: Named, principal: Writer, request: Request, database: DatabaseDep) -> Response:
     """Delete a record object of one's own that has no records; what was linked to deleted records of it stays."""
     async with database.transaction(principal) as tx:
-        before = await _lock(tx, principal, named, request)
-        api_name = before["api_name"]
-        if api_name in rules.PRESET_NAMES:
-            raise Conflict(f"{api_name!r} is there in every business and cannot be deleted", "preset")
-        if await objects.has_records(tx, principal.business_id, api_name):
-            link = f"/api/directory/records/{api_name}"
-            raise Conflict(f"there are records of {api_name!r}; delete them first", "has_records", link)
-        gone = await objects.update_object(tx, before | {"deleted_at": now()})
-        await append(tx, events_of("directory.object", [gone]))
-    return Response(status_code=204, headers={"x-wrote": f"{gone['id']}:{gone['version']}"})
+
+        async def write() -> Response:
+            before = await _lock(tx, principal, named, request)
+            api_name = before["api_name"]
+            if api_name in rules.PRESET_NAMES:
+                raise Conflict(f"{api_name!r} is there in every business and cannot be deleted", "preset")
+            if await objects.has_records(tx, principal.business_id, api_name):
+                link = f"/api/directory/records/{api_name}"
+                raise Conflict(f"there are records of {api_name!r}; delete them first", "has_records", link)
+            deleted = await objects.update_object(tx, before | {"deleted_at": now()})
+            await append(tx, events_of("directory.object", [deleted]))
+            return gone(deleted["id"], deleted["version"])
+
+        return await once(tx, principal, request, write)
 
 
 async def _lock(tx: Transaction, principal: Principal, named: str, request: Request) -> dict[str, Any]:

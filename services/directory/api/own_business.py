@@ -11,7 +11,7 @@ from libs.contracts.interaction import Channel
 from libs.messaging.outbox import append
 from libs.service.answers import if_match, versioned
 from libs.service.body import Body, Line
-from libs.service.http import DatabaseDep
+from libs.service.http import DatabaseDep, rewrites
 from libs.service.idempotency import once
 from services.directory.api.pages import must_exist, shown
 from services.directory.domain import rules
@@ -93,6 +93,7 @@ async def show_business(principal: Reader, database: DatabaseDep) -> Response:
 
 
 @router.patch("")
+@rewrites
 async def change_business(body: BusinessPatch, principal: Writer, request: Request, database: DatabaseDep) -> Response:
     """Change settings of the caller's business."""
     async with database.transaction(principal) as tx:

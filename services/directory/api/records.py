@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from libs.database import Transaction
 from libs.errors import Conflict, Problem, Rejected
-from libs.service.answers import if_match, versioned
+from libs.service.answers import gone, if_match, versioned
 from libs.service.body import Line
 from libs.service.clock import now
-from libs.service.http import DatabaseDep
+from libs.service.http import DatabaseDep, rewrites, writes
 from libs.service.idempotency import once
 from services.directory.api import writing
 from services.directory.api.bodies import RecordBody, RecordPatch, Ref
@@ -51,6 +51,7 @@ Filtering = Annotated[Filter, Depends(_filter)]
 
 
 @router.post("", status_code=201)
+@writes
 async def create_record(body: RecordBody, call: Writing) -> Response:
     """Make a record; 409 where there is one with that external ref."""
     async with call.database.transaction(call.principal) as tx:
@@ -73,6 +74,7 @@ async def create(tx: Transaction, call: Write, place: Place, body: RecordBody) -
 
 
 @router.post("/bulk")
+@writes
 async def save_bulk(call: Writing) -> Response:
     """Save up to 10,000 records, one a line; one with a known external ref is brought to the new state."""
     lines = Lines()
@@ -88,6 +90,7 @@ async def save_bulk(call: Writing) -> Response:
 
 
 @router.put("/by-ref/{external_ref:path}")
+@rewrites
 async def put_record(external_ref: Annotated[Ref, Path()], body: RecordBody, call: Writing) -> Response:
     """Bring the record with that external ref to the state of the body: 201 when it is new, else 200."""
     if body.external_ref not in (None, external_ref):
@@ -136,6 +139,7 @@ async def show_record(object_name: Object, record_id: UUID, principal: Reader, d
 
 
 @router.patch("/{record_id}")
+@rewrites
 async def change_record(record_id: UUID, body: RecordPatch, call: Writing) -> Response:
     """Change what the body names; `account_id` moves it to another account."""
     async with call.database.transaction(call.principal) as tx:
@@ -159,12 +163,17 @@ async def change_record(record_id: UUID, body: RecordPatch, call: Writing) -> Re
 
 
 @router.delete("/{record_id}", status_code=204)
+@rewrites
 async def delete_record(record_id: UUID, call: Writing) -> Response:
     """Delete a record; what is linked to it stays."""
     async with call.database.transaction(call.principal) as tx:
-        before = await writing.lock(tx, call.place, record_id, if_match(call.request))
-        record = await writing.change(tx, call, before, before | {"deleted_at": now()})
-    return Response(status_code=204, headers={"x-wrote": f"{record_id}:{record['version']}"})
+
+        async def write() -> Response:
+            before = await writing.lock(tx, call.place, record_id, if_match(call.request))
+            record = await writing.change(tx, call, before, before | {"deleted_at": now()})
+            return gone(record_id, record["version"])
+
+        return await once(tx, call.principal, call.request, write)
 
 
 def _as_body(row: Row) -> RecordBody:

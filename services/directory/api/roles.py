@@ -13,10 +13,10 @@ from libs.contracts.ids import uuid7
 from libs.database import Transaction
 from libs.errors import Rejected
 from libs.messaging.outbox import append
-from libs.service.answers import if_match, versioned
+from libs.service.answers import gone, if_match, versioned
 from libs.service.body import Body, Line
 from libs.service.clock import now
-from libs.service.http import DatabaseDep
+from libs.service.http import DatabaseDep, rewrites, writes
 from libs.service.idempotency import once
 from services.directory.api.administration import keep_administrator
 from services.directory.api.pages import Page, answer_page, must_exist, shown
@@ -56,6 +56,7 @@ class RolePatch(Body):
 
 
 @router.post("", status_code=201)
+@writes
 async def create_role(body: RoleBody, principal: Writer, request: Request, database: DatabaseDep) -> Response:
     """Add a role and give it to members."""
     business_id = principal.business_id
@@ -101,6 +102,7 @@ async def show_role(role_id: UUID, principal: Reader, database: DatabaseDep) -> 
 
 
 @router.put("/{role_id}")
+@rewrites
 async def replace_role(
     role_id: UUID, body: RoleBody, principal: Writer, request: Request, database: DatabaseDep
 ) -> Response:
@@ -110,6 +112,7 @@ async def replace_role(
 
 
 @router.patch("/{role_id}")
+@rewrites
 async def change_role(
     role_id: UUID, body: RolePatch, principal: Writer, request: Request, database: DatabaseDep
 ) -> Response:
@@ -118,13 +121,13 @@ async def change_role(
 
 
 @router.delete("/{role_id}", status_code=204)
+@rewrites
 async def delete_role(role_id: UUID, principal: Writer, request: Request, database: DatabaseDep) -> Response:
     """Delete a role: its members lose what it allowed; what was assigned to it stays assigned.
 
     The last role that lets a living member administer the business stays.
     """
-    await _change(principal, request, database, role_id, {"member_ids": [], "deleted_at": now()})
-    return Response(status_code=204)
+    return await _change(principal, request, database, role_id, {"member_ids": [], "deleted_at": now()})
 
 
 async def _change(
@@ -135,6 +138,8 @@ async def _change(
         async def write() -> Response:
             async with keep_administrator(tx, principal.business_id):
                 role = await _save(tx, principal.business_id, role_id, changes, if_match(request))
+            if role["deleted_at"] is not None:
+                return gone(role_id, role["version"])
             return versioned(shown(role), role["version"], wrote=role_id)
 
         answer = await once(tx, principal, request, write)

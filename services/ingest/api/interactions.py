@@ -12,9 +12,9 @@ from libs.access.members import find_members
 from libs.database import Transaction
 from libs.errors import Problem, Rejected
 from libs.messaging.outbox import Outgoing, append
-from libs.service.answers import json_answer
+from libs.service.answers import json_answer, preferred
 from libs.service.clock import now
-from libs.service.http import DatabaseDep
+from libs.service.http import PREFERRING, DatabaseDep, takes
 from services.ingest import closing, reading
 from services.ingest.closing import Conversation
 from services.ingest.domain import Arrival
@@ -37,7 +37,7 @@ def router_of(gather: Gather, reference_wait_max_s: float) -> APIRouter:
     schema = BODY.json_schema(ref_template="#/components/schemas/{model}")
     router.add_api_route(
         "/ingest/interactions",
-        partial(report_interaction, gather, reference_wait_max_s),
+        takes(PREFERRING)(partial(report_interaction, gather, reference_wait_max_s)),
         methods=["POST"], status_code=202, name="report_interaction",
         openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
     )  # fmt: skip
@@ -63,7 +63,7 @@ async def report_interaction(
                 raise
         await asyncio.sleep(POLL_S)
     answer = {"interaction_id": conversation.head.interaction_id, "status": "accepted"}
-    return json_answer(answer, 202 if fresh else 200)
+    return preferred(request, json_answer(answer, 202 if fresh else 200))
 
 
 async def _keep(tx: Transaction, gather: Gather, given: tuple[Arrival, Conversation, Outgoing]) -> bool:

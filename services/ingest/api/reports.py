@@ -13,9 +13,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from libs.access import Principal, may
 from libs.contracts.ids import receipt_id_of
 from libs.errors import Conflict, NotFound, Problem, Rejected
-from libs.service.answers import json_answer
+from libs.service.answers import json_answer, preferred
 from libs.service.clock import now
-from libs.service.http import DatabaseDep
+from libs.service.http import PREFERRING, DatabaseDep, takes
 from libs.service.strict_json import read_json
 from services.ingest import domain, envelopes, metrics, reading
 from services.ingest.domain import Arrival, Report, Verdict
@@ -45,7 +45,7 @@ def router_of(gather: Gather) -> APIRouter:
     schema = BODY.json_schema(ref_template="#/components/schemas/{model}")
     router.add_api_route(
         "/ingest/activities",
-        partial(report_activities, gather),
+        takes(PREFERRING)(partial(report_activities, gather)),
         methods=["POST"], status_code=202, name="report_activities",
         openapi_extra={"requestBody": {"required": True, "content": {
             "application/json": {"schema": schema}, "application/cloudevents+json": {"schema": EVENT},
@@ -76,7 +76,7 @@ async def report_activities(gather: Gather, request: Request, database: Database
     if verdict.kind == "too_many_sources":
         raise Rejected(problem.message, [problem], problem.code)
     answer = {"receipt_id": verdict.receipt_id, "activity_id": verdict.activity_id, "status": verdict.status}
-    return json_answer(answer, 202 if verdict.kind == "accepted" else 200)
+    return preferred(request, json_answer(answer, 202 if verdict.kind == "accepted" else 200))
 
 
 async def report_bulk(

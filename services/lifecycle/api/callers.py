@@ -17,9 +17,9 @@ from libs.contracts import activity as contract
 from libs.contracts.activity import linked_of
 from libs.database import Database, Transaction
 from libs.errors import Forbidden, NotFound, Problem, Rejected, Stale
-from libs.service.answers import if_match, preferred
+from libs.service.answers import if_match
 from libs.service.clock import now
-from libs.service.http import DatabaseDep
+from libs.service.http import DatabaseDep, rewrites, writes
 from libs.service.idempotency import once
 from services.lifecycle import admission
 from services.lifecycle.domain.held import Held
@@ -75,8 +75,7 @@ class Caller:
         while True:
             try:
                 async with self.database.transaction(self.principal) as tx:
-                    answer = await once(tx, self.principal, self.request, lambda tx=tx: work(tx))  # type: ignore[misc]
-                return preferred(self.request, answer)
+                    return await once(tx, self.principal, self.request, lambda tx=tx: work(tx))  # type: ignore[misc]
             except Rejected as error:
                 if time.monotonic() + POLL_S > deadline or not may_arrive(error):
                     raise
@@ -235,9 +234,9 @@ def _make(
     ) -> Caller:
         return Caller(principal, request, database, now())
 
-    if scope == "activities.write":  # its routes take Idempotency-Key, Prefer, and If-Match where it is `matched`
-        caller.matched = matched  # type: ignore[attr-defined]
-    return caller
+    if scope != "activities.write":
+        return caller
+    return rewrites(caller) if matched else writes(caller)
 
 
 Reader = Annotated[Caller, Depends(_make("activities.read"))]

@@ -16,7 +16,7 @@ from libs.database import Database, Transaction
 from libs.errors import Conflict, NotFound, Stale
 from libs.service.answers import if_match, json_answer, versioned
 from libs.service.cursors import decode_cursor, encode_cursor
-from libs.service.http import DatabaseDep
+from libs.service.http import KEYED, DatabaseDep, rewrites, takes
 from libs.service.idempotency import once
 from services.webhook_dispatcher import changes, resolver, signing
 from services.webhook_dispatcher.api.bodies import EndpointChange, NewEndpoint, check_limit, show_endpoint
@@ -49,6 +49,7 @@ def settings_of(request: Request) -> Settings:
 
 
 @router.post("", status_code=201)
+@takes(KEYED)
 async def make_endpoint(request: Request, principal: Writer, database: DatabaseDep, body: NewEndpoint) -> Response:
     """Make an endpoint; its secret is in this answer and in no other (`signature` v1a: it has a public key instead)."""
     settings = settings_of(request)
@@ -66,7 +67,7 @@ async def make_endpoint(request: Request, principal: Writer, database: DatabaseD
         return versioned(shown, 1, 201, shown["id"])  # what is kept for a repeated request is without the secret
 
     async with database.transaction(principal) as tx:
-        answer = await once(tx, principal, request, write)
+        answer = await once(tx, principal, request, write, whole=True)
     return versioned(made[0], 1, 201, made[0]["id"]) if made else answer
 
 
@@ -120,6 +121,7 @@ async def read_endpoint(id: UUID, principal: Reader, database: DatabaseDep) -> R
 
 
 @router.patch("/{id}")
+@rewrites
 async def change_endpoint(
     id: UUID, request: Request, principal: Writer, database: DatabaseDep, body: EndpointChange  # noqa: A002
 ) -> Response:  # fmt: skip
@@ -140,6 +142,7 @@ async def change_endpoint(
 
 
 @router.delete("/{id}", status_code=204)
+@rewrites
 async def delete_endpoint(id: UUID, request: Request, principal: Writer, database: DatabaseDep) -> Response:  # noqa: A002
     """Delete an endpoint: after this answer nothing more is sent to it; what is under way ends."""
 

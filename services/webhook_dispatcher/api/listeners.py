@@ -1,7 +1,7 @@
 """Webhooks for a developer's machine, which no request from outside reaches: it asks for them, and waits."""
 
 import asyncio
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -13,7 +13,8 @@ from libs.service import Service
 from libs.service.answers import json_answer, versioned
 from libs.service.body import Body
 from libs.service.clock import now
-from libs.service.http import DatabaseDep
+from libs.service.http import KEYED, DatabaseDep, takes
+from libs.service.idempotency import once
 from services.webhook_dispatcher import signing
 from services.webhook_dispatcher.api.bodies import EventTypes, Filter
 from services.webhook_dispatcher.api.endpoints import insert_with_secret, settings_of
@@ -45,18 +46,26 @@ class Poll(Body):
 
 
 @router.post("", status_code=201)
+@takes(KEYED)
 async def make_listener(request: Request, principal: Writer, database: DatabaseDep, body: NewListener) -> Response:
-    """Begin to listen; the secret is in this answer. A listener that does not ask for 10 minutes is ended."""
+    """Begin to listen; the secret is in this answer alone. A listener that does not ask for 10 minutes is ended."""
     if body.filter.expression:
         expressions.check_expression(body.filter.expression)
     told = sorted(set(body.event_types))
     state = EndpointState(NOWHERE, "a listener", told, status="paused", **body.filter.model_dump())
-    async with database.transaction(principal) as tx:
+    made: list[dict[str, Any]] = []
+
+    async def write() -> Response:
         await endpoints.lock_number(tx, principal.business_id)
         if await listeners.count_listeners(tx, principal.business_id) >= LISTENERS_MAX:
             raise Conflict(f"a business has at most {LISTENERS_MAX} listeners; end one first", "too_many_listeners")
-        shown = await insert_with_secret(tx, principal, settings_of(request), state, ("listener", "v1"))
-    return versioned(shown, 1, 201, shown["id"])
+        made.append(await insert_with_secret(tx, principal, settings_of(request), state, ("listener", "v1")))
+        shown = {name: value for name, value in made[0].items() if name != "secret"}
+        return versioned(shown, 1, 201, shown["id"])  # what is kept for a repeated request is without the secret
+
+    async with database.transaction(principal) as tx:
+        answer = await once(tx, principal, request, write, whole=True)
+    return versioned(made[0], 1, 201, made[0]["id"]) if made else answer
 
 
 @router.post("/{id}/poll")

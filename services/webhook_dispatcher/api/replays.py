@@ -13,7 +13,7 @@ from libs.errors import Conflict, NotFound, Problem, Rejected
 from libs.service.answers import json_answer
 from libs.service.body import Body, Moment
 from libs.service.cursors import decode_cursor, encode_cursor
-from libs.service.http import DatabaseDep, shared
+from libs.service.http import DatabaseDep, shared, writes
 from libs.service.idempotency import once
 from services.webhook_dispatcher.api.bodies import check_limit
 from services.webhook_dispatcher.api.deliveries import missing_delivery
@@ -66,6 +66,7 @@ class NewReplay(Body):
 
 
 @router.post("/replays", status_code=202)
+@writes
 async def make_replay(
     request: Request, principal: Writer, database: DatabaseDep, replayer: Replaying, body: NewReplay
 ) -> Response:
@@ -113,6 +114,7 @@ async def read_replay(id: UUID, principal: Reader, database: DatabaseDep) -> Res
 
 
 @router.post("/replays/{id}/cancel")
+@writes
 async def cancel_replay(id: UUID, request: Request, principal: Writer, database: DatabaseDep) -> Response:  # noqa: A002
     """Stop a replay: what has not been sent yet is not sent. One that ended stays as it is."""
 
@@ -131,6 +133,7 @@ async def cancel_replay(id: UUID, request: Request, principal: Writer, database:
 
 
 @router.post("/deliveries/{id}/replay", status_code=202)
+@writes
 async def replay_delivery(
     id: UUID, request: Request, principal: Writer, database: DatabaseDep, replayer: Replaying  # noqa: A002
 ) -> Response:  # fmt: skip

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from libs.access import Principal, may
 from libs.errors import Conflict
 from libs.service.answers import json_answer
-from libs.service.http import DatabaseDep
+from libs.service.http import KEYED, MATCHED, DatabaseDep, takes
 from libs.service.idempotency import once
 from services.webhook_dispatcher.api.bodies import Rotation
 from services.webhook_dispatcher.api.endpoints import add_key, changing, locked_endpoint, settings_of
@@ -21,6 +21,7 @@ KEYS_LIVE_MAX = 10
 
 
 @router.post("/{id}/secret/rotate")
+@takes(KEYED, MATCHED)
 async def rotate_secret(
     id: UUID, request: Request, principal: Writer, database: DatabaseDep, body: Rotation | None = None  # noqa: A002
 ) -> Response:  # fmt: skip
@@ -40,5 +41,5 @@ async def rotate_secret(
         return json_answer(shown)
 
     async with changing(request, principal, database, id) as tx:
-        answer = await once(tx, principal, request, write)
+        answer = await once(tx, principal, request, write, whole=True)
     return json_answer(shown | made[0]) if made else answer

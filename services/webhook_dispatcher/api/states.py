@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from libs.service.http import DatabaseDep
+from libs.service.http import DatabaseDep, rewrites
 from services.webhook_dispatcher.api.endpoints import Writer, change_state
 from services.webhook_dispatcher.store.endpoints import EndpointState
 
@@ -13,6 +13,7 @@ router = APIRouter(prefix="/api/webhooks/endpoints")
 
 
 @router.post("/{id}/enable")
+@rewrites
 async def enable_endpoint(id: UUID, request: Request, principal: Writer, database: DatabaseDep) -> Response:  # noqa: A002
     """Send again, beginning with what was owed while it was disabled or paused."""
 
@@ -23,6 +24,7 @@ async def enable_endpoint(id: UUID, request: Request, principal: Writer, databas
 
 
 @router.post("/{id}/disable")
+@rewrites
 async def disable_endpoint(id: UUID, request: Request, principal: Writer, database: DatabaseDep) -> Response:  # noqa: A002
     """Send nothing more and owe nothing new."""
 
