@@ -1,8 +1,11 @@
-"""`restart`: processes of a service end and start again one after another, while the others answer."""
+"""`restart`: processes of a service end and start again one after another, while the others answer.
+
+Before the first of them databases and topics are brought up to date: the code that starts may be a new release's.
+"""
 
 import time
 
-from cli import http, output
+from cli import http, output, preparing
 from cli.fleet import GATEWAY, TOGETHER, Fleet, Part
 from cli.place import Place, Trouble, read_json, write_json
 from libs.embedded import processes
@@ -13,6 +16,7 @@ READY_S = 120.0
 SETTLE_S = 1.5
 """The gateway tries a process that refused it again after a second; the next one goes when it has."""
 ASKED_S = 600.0
+OLDER = "what runs was started by an older release, which brought no database up to date; ./activities down, then up"
 
 
 def restart(place: Place, service: str) -> None:
@@ -30,6 +34,8 @@ def restart(place: Place, service: str) -> None:
     path.unlink(missing_ok=True)
     if not answered or "done" not in answer:
         raise Trouble("the supervisor did not answer; see ./activities status")
+    for each in answer.get("prepared", [OLDER]):
+        output.say(each)
     if answer["done"]:
         raise Trouble(answer["done"])
 
@@ -40,8 +46,8 @@ def do_what_is_asked(place: Place, fleet: Fleet) -> None:
     asked = read_json(path)
     if asked is None or "done" in asked:
         return
-    wrong = ""
-    for part in fleet.parts:
+    prepared, wrong = _prepare(place)
+    for part in fleet.parts if not wrong else ():
         if part.name == TOGETHER or (part.name != GATEWAY and asked["service"] in (part.service, "all")):
             output.say(f"restarting {part.called}")
             fleet.replace(part)
@@ -49,7 +55,20 @@ def do_what_is_asked(place: Place, fleet: Fleet) -> None:
             if wrong:
                 output.say(wrong)
                 break
-    write_json(path, {"done": wrong})
+    write_json(path, {"done": wrong, "prepared": prepared})
+
+
+def _prepare(place: Place) -> tuple[list[str], str]:
+    """Bring databases and topics up to date; return what was done, and what is wrong."""
+    output.say("bringing databases and topics up to date")
+    try:
+        prepared = preparing.prepare(place)
+    except Trouble as error:
+        output.say(str(error))
+        return [], f"{error}\nnothing was restarted"
+    for each in prepared:
+        output.say(each)
+    return prepared, ""
 
 
 def _await(place: Place, fleet: Fleet, part: Part) -> str:

@@ -3,23 +3,20 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from cli import fleet, http, output, restarting, status
+from cli import fleet, http, output, preparing, restarting, status
 from cli.fleet import STOP_S, Fleet
-from cli.place import ROOT, Place, Trouble, Working, read_json
+from cli.place import Place, Trouble, Working, read_json
 from libs.embedded import processes
 from libs.embedded.processes import ServerFailed
 
 PORT = 8080
 TOKEN_S = 365 * 86_400
-PREPARE_S = 120.0
 READY_S = 120.0
 LOOK_S = 0.5
 
@@ -59,7 +56,7 @@ class Supervisor:
         self.place.note("supervisor", Working.of(os.getpid(), self.port))
         stop_services(self.place)
         self.start_servers()
-        self._prepare()
+        preparing.prepare(self.place)
         self.running = Fleet(self.place, self._plan())
         self.running.start()
         self._await(None, "the services are ready")
@@ -118,26 +115,6 @@ class Supervisor:
         if gone:
             output.say(f"{' and '.join(gone)} ended and is started again")
             self.start_servers()
-
-    def _prepare(self) -> None:
-        """Bring databases and topics up to date."""
-        command = [sys.executable, "-m", "services", "prepare", "all"]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=ROOT,
-                env=self.place.environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=PREPARE_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise Trouble(f"databases and topics were not prepared within {PREPARE_S:g} s") from error
-        if done.returncode != 0:
-            words = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
-            raise Trouble(f"preparing databases and topics failed with code {done.returncode}:\n{words}")
 
     def _await(self, key: str | None, what: str) -> None:
         running = self.running

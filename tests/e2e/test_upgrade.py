@@ -10,10 +10,16 @@ import subprocess
 import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
+from cli import restarting
+from cli.fleet import TOGETHER, Fleet, Part
+from cli.place import Place, read_json, write_json
+from libs.embedded import processes
 from tests.support.judging import RETRIES, judge
 from tests.support.load import Upstream
 from tests.support.sink import Sink
@@ -120,3 +126,37 @@ async def _more(client: httpx.AsyncClient, upstream: Upstream, business: Busines
         return receipt.status_code == 200 and receipt.json()["status"] != "accepted"
 
     await eventually(answered, 30, f"receipt {receipt_id} is answered")
+
+
+async def test_restart_brings_databases_up_to_date_before_it_replaces_anything(
+    own_servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = System(own_servers)
+    await system.prepare()
+    owner = await asyncpg.connect(own_servers.postgres.admin_url)
+    await owner.execute("drop database activities_reporting with (force)")
+    await owner.close()
+    for name in ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS"):
+        monkeypatch.setenv(name, system.environment[name])
+    place, secret = Place(tmp_path), {"database_roles_secret": system.environment["DATABASE_ROLES_SECRET"]}
+    (tmp_path / "logs").mkdir()
+    write_json(tmp_path / "secrets.json", {"operator_key": "o", "webhook_master_key": "w", **secret})
+    [port] = processes.choose_ports(tmp_path / "services.port", 1)
+    running = Fleet(place, [Part(TOGETHER, "all", port, ("run", "reporting", "--port", str(port)), {})])
+
+    async def restart() -> dict[str, Any]:
+        write_json(tmp_path / restarting.FILE, {"service": "all"})
+        await asyncio.to_thread(restarting.do_what_is_asked, place, running)
+        return read_json(tmp_path / restarting.FILE) or {}
+
+    running.start()
+    try:
+        answer = await restart()
+        assert answer["done"] == "", "it is ready, which it cannot be without its database"
+        assert [line for line in answer["prepared"] if line.startswith("reporting: applied reporting/0001")]
+        monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+        before = place.find(TOGETHER)
+        assert (await restart())["done"].endswith("nothing was restarted")
+        assert place.find(TOGETHER) == before is not None
+    finally:
+        running.stop()
