@@ -1,6 +1,6 @@
 """Reports are admitted: each batch in one transaction, each report once, each with an answer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from libs.contracts.report import ReportReceived
 from libs.database import Transaction
 from libs.messaging.outbox import Outgoing, append
 from libs.turns import give_way
-from services.lifecycle import looking, recording
+from services.lifecycle import living, looking, recording
 from services.lifecycle.domain import recognition
 from services.lifecycle.domain import reports as rules
 from services.lifecycle.domain.held import Decision, Held, Reason, refused
@@ -63,6 +63,7 @@ async def admit(tx: Transaction, arrived: Sequence[ReportReceived], now: datetim
         held: dict[Key, Held | None] = {**await activities.lock_activities(tx, keys)}
         waited = await admissions.list_waiting(tx, keys)
         known = await _look_up(tx, fresh, waited, now)
+        held |= await _as_now(tx, fresh, held, known)
         answers = await _settle_all(fresh, held, waited, known, now)
     again = [_answer_again(each, now) for each in earlier.values()]
     entries = _entries(answers, known)
@@ -79,6 +80,7 @@ async def retry(tx: Transaction, keys: Sequence[Key], now: datetime) -> int:
     if not waited:
         return 0
     known = await _look_up(tx, [], waited, now)
+    held |= await _as_now(tx, [report for pending in waited.values() for report in pending], held, known)
     answers = [
         Answer(*pair)
         for key, pending in waited.items()
@@ -125,6 +127,24 @@ async def _look_up(
     for business_id, record_id, erased_at in await erasures.list_since(tx, businesses, oldest):
         known[business_id].erased[record_id] = erased_at
     return known
+
+
+async def _as_now(
+    tx: Transaction, reports: Sequence[ReportReceived], held: Mapping[Key, Held | None], known: dict[UUID, Known]
+) -> dict[Key, Held]:
+    """Read what linked fields say of planned activities that reports log; that is what these were logged with."""
+    found: dict[Key, Held] = {}
+    for business_id, one in known.items():
+        if not looking.has_linked_fields(one.types.values()):
+            continue
+        logged = {
+            (business_id, report.activity_id)
+            for report in reports
+            if report.business_id == business_id and report.report.action in ("complete", "log")
+        }
+        planned = {key: each for key in logged if (each := held.get(key)) is not None}
+        found |= zip(planned, await living.held_as_now(tx, one, planned.values()), strict=True)
+    return found
 
 
 async def _settle_all(

@@ -13,7 +13,7 @@ from libs.messaging.broker import Record as KafkaRecord
 from libs.service.clock import now
 from services.lifecycle import admission, changing, conversations, looking, recording
 from services.lifecycle.domain import linked
-from services.lifecycle.store import activities, erasures, records
+from services.lifecycle.store import activities, erasures, living, records
 
 
 async def admit_activities(tx: Transaction, events: Sequence[ReportReceived]) -> None:
@@ -49,9 +49,11 @@ async def copy_objects(tx: Transaction, events: Sequence[RecordObject]) -> None:
 async def copy_records(tx: Transaction, events: Sequence[Record]) -> None:
     """Keep a copy of what records there are, and note whose person is to be erased here too."""
     await records.upsert_records(tx, events)
+    await living.forget_done(tx, {event.business_id for event in events})
     erased = [event for event in events if event.erased_at is not None]
     if erased:
         await erasures.insert_erasures(tx, erased)
+        await living.erase_asked(tx, erased)
 
 
 async def note_refusals(tx: Transaction, events: Sequence[RecordRefused]) -> None:
@@ -66,8 +68,13 @@ async def note_refusals(tx: Transaction, events: Sequence[RecordRefused]) -> Non
         decision = linked.note_refusal(held, kind, event)
         if decision.outcome == "applied":
             await recording.record(tx, [recording.Entry(decision)])
+    await living.forget_refused(tx, events)
 
 
 async def follow_changes(tx: Transaction, events: Sequence[RecordChanged]) -> None:
-    """Enter what is entered by itself when records change: conversions of leads, significant changes of contacts."""
+    """Enter what is entered by itself when records change: conversions of leads, significant changes of contacts.
+
+    What activities asked for and is done is a record's value from then on.
+    """
     await changing.enter(tx, events, now())
+    await living.note_done(tx, events)

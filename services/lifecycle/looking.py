@@ -1,6 +1,6 @@
 """Looks up what decisions need to know of a business: its types, its people, its zone."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -33,7 +33,11 @@ async def look_up(
     """
     types = await find_types(tx, business_ids, now)
     settled = await list_zones_and_settings(tx, business_ids)
-    own = await records.list_objects(tx, business_ids) if own_objects or _has_linked_fields(types) else {}
+    own = (
+        await records.list_objects(tx, business_ids)
+        if own_objects or any(map(has_linked_fields, types.values()))
+        else {}
+    )
     known = {
         business_id: Known(
             business_id,
@@ -105,8 +109,9 @@ def speak_of_own_objects(reports: Iterable[ReportReceived]) -> bool:
     return any(link.object not in RECORD_OBJECTS for event in reports for link in event.report.links)
 
 
-def _has_linked_fields(types: Mapping[UUID, Iterable[ActivityObject]]) -> bool:
-    return any(field.custom_object_field for kinds in types.values() for kind in kinds for field in kind.fields)
+def has_linked_fields(kinds: Iterable[ActivityObject]) -> bool:
+    """Tell whether some types have fields whose values live on records."""
+    return any(field.custom_object_field for kind in kinds for field in kind.fields)
 
 
 def _by_name(types: Iterable[ActivityObject]) -> dict[str, ActivityObject]:

@@ -1,7 +1,7 @@
 """Decisions become versions: rows, history and events, in one transaction. Routes and handlers write by this alone."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from services.lifecycle import recognition, recurring
 from services.lifecycle.domain.chain import SALT_BYTES, Skeleton, content_hash_of, hash_of
 from services.lifecycle.domain.held import ActivityEvent, Change, Decision, Held
 from services.lifecycle.domain.privacy import restricted_of
-from services.lifecycle.store import accounts, activities, privacy
+from services.lifecycle.store import accounts, activities, living, privacy
 from services.lifecycle.store.activities import Key, Version
 
 RecordRequested = struct_of(RequestShape)
@@ -73,6 +73,9 @@ async def record(tx: Transaction, entries: Sequence[Entry], answers: Iterable[Ou
     if additions:
         await activities.insert_appends(tx, additions)
     await _save_beside(tx, [each.held for versions in rounds for each in versions])
+    asked = [each for entry in entries for each in _asked(entry)]
+    if asked:
+        await living.save_asked(tx, asked)
     await append(tx, [*events, *answers, *told])
 
 
@@ -95,7 +98,7 @@ def _requests(entry: Entry) -> list[Outgoing]:
     activity = entry.decision.held.activity
     asked = []
     for (name, record_id), fields in entry.decision.linked.items():
-        request_id = event_id_of(activity.activity_id, f"record.requested:{record_id}", activity.version)
+        request_id = _request_id(activity, record_id)
         event = RecordRequested(
             request_id=request_id, business_id=activity.business_id, object=name, record_id=record_id, fields=fields,
             by=entry.by, activity_id=activity.activity_id, version=activity.version, requested_at=activity.recorded_at,
@@ -103,6 +106,20 @@ def _requests(entry: Entry) -> list[Outgoing]:
         key = key_of(activity.business_id, record_id)
         asked.append(Outgoing(("record.requested",), key, _encode(event), id=request_id))
     return asked
+
+
+def _asked(entry: Entry) -> Iterator[living.Asked]:
+    """Name the values that records are asked to take; they are shown from now on."""
+    for (_, record_id), fields in entry.decision.linked.items():
+        assert entry.decision.held is not None
+        activity = entry.decision.held.activity
+        request_id = _request_id(activity, record_id)
+        for name, value in fields.items():
+            yield living.Asked(activity.business_id, record_id, name, request_id, _encode(value))
+
+
+def _request_id(activity: contract.Activity, record_id: UUID) -> UUID:
+    return event_id_of(activity.activity_id, f"record.requested:{record_id}", activity.version)
 
 
 async def _following(tx: Transaction, entries: Sequence[Entry]) -> list[Entry]:

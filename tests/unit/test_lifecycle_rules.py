@@ -1,15 +1,18 @@
 """Advanced rules against an independent, naive model, and what each operator asks."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.contracts.activity_object import FieldRule, ObjectField, RuleCondition
+from libs.contracts.activity import Link
+from libs.contracts.activity_object import FieldRule, LinkedTo, ObjectField, RuleCondition
 from services.lifecycle.domain.fields import compile_object
-from services.lifecycle.domain.fields.kinds import KINDS
+from services.lifecycle.domain.fields.kinds import KINDS, LINKED
 from services.lifecycle.domain.fields.operators import OPERATORS
+from services.lifecycle.domain.linked import as_now
 from services.lifecycle.domain.rule_changes import check_rules
 from tests.unit.test_lifecycle_fields import BLUE, MEMBER, RED, codes, definition, field
 
@@ -28,6 +31,18 @@ def rule(targets: list[str], *conditions: tuple[str, str, Any], match: Any = "al
         ],
         target_field_ids=[number(name).id for name in targets],
     )
+
+
+def test_a_linked_value_that_rules_hide_stays_on_its_record() -> None:
+    place = LinkedTo(object="contact", name="budget")
+    there = field(LINKED, "b", custom_field_type="integer", custom_object_field=place)
+    shown = rule([], ("a", "equals", 1)).model_copy(update={"target_field_ids": [there.id]})
+    compiled, contact = compile_object(definition(number("a"), there, rules=[shown])), UUID(int=7)
+    links, living = [Link(object="contact", record_id=contact)], {contact: {"budget": 5}}
+    assert as_now(compiled, {"a": 1}, links, living) == {"a": 1, "b": 5}
+    assert as_now(compiled, {"a": 2, "b": 5}, links, living) == {"a": 2}
+    checked = compiled.check([("a", 2)], logging=True, held={"a": 1, "b": 5})
+    assert (checked.stored, checked.problems, checked.linked) == ({"a": 2}, [], {})
 
 
 ASKED = st.tuples(

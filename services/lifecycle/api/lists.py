@@ -13,12 +13,13 @@ from libs.contracts import activity as contract
 from libs.errors import Problem
 from libs.service.answers import json_answer
 from libs.service.body import Line
+from services.lifecycle import living
 from services.lifecycle.api.answers import shown_logged, shown_scheduled
 from services.lifecycle.api.bodies import Due
 from services.lifecycle.api.callers import Caller, Reader, refuse
 from services.lifecycle.api.marks import marked, marks_of
 from services.lifecycle.api.pages import LOGGED_NAMES, SCHEDULED_NAMES, PageBody, Pager, ShownBody, check_names, chosen
-from services.lifecycle.api.references import References, look_up, object_in_path
+from services.lifecycle.api.references import References, look_up, object_in_path, roles_of
 from services.lifecycle.domain.due import zone_of
 from services.lifecycle.domain.plans import Filter, LoggedFilter
 from services.lifecycle.store import plans
@@ -115,6 +116,7 @@ async def _list(caller: Caller, wanted: ListBody) -> Response:
         found = await plans.list_planned(tx, caller.business_id, filtered, caller.now, pager.page)
         count = pager.whole(found) or await plans.count_planned(tx, caller.business_id, filtered, caller.now)
         await references.learn_of(tx, found)
+        found = await living.as_now(tx, references.known, found, roles_of(caller))
         marks = await marks_of(tx, caller.business_id, found)
 
     rights = caller.rights(references.known)

@@ -7,7 +7,7 @@ from pydantic import AliasChoices, BeforeValidator, Field
 
 from libs.contracts.activity_object import AssociationMode
 from libs.service.body import Body, Line, Text
-from services.lifecycle.api.bodies import FieldValue, ObjectName
+from services.lifecycle.api.bodies import Entities, FieldValue, ObjectName
 from services.lifecycle.domain.field_changes import OPTIONS_MAX, ORDER_MAX
 from services.lifecycle.domain.rule_changes import CONDITIONS_MAX, RULES_MAX
 
@@ -176,8 +176,9 @@ class ReplacementBody(Body):
 
 
 class EvaluateBody(Body):
-    """The values of a form as they stand."""
+    """The values of a form as they stand, and the records that it is about: linked fields have their values."""
 
     fields: list[FieldValue] = Field(default_factory=list, max_length=200)
     notes: Annotated[str, Text(50_000)] | None = Field(None, validation_alias=AliasChoices("notes", "note"))
     logging: bool = True
+    related_objects: Entities = Field(default_factory=list)

@@ -16,10 +16,11 @@ from libs.database import Transaction
 from libs.errors import Conflict, NotFound, Problem
 from libs.service.answers import json_answer
 from libs.service.body import Body, Line
+from services.lifecycle import living
 from services.lifecycle.api.answers import shown_scheduled
 from services.lifecycle.api.bodies import SkipBody
 from services.lifecycle.api.callers import Caller, Reader, SeriesWriter, id_of, refuse, require
-from services.lifecycle.api.references import References, look_up
+from services.lifecycle.api.references import References, look_up, roles_of
 from services.lifecycle.domain import recurrence
 from services.lifecycle.domain.recurrence import SKIPPED_MAX, Segment, Series
 from services.lifecycle.store import series as store
@@ -60,6 +61,9 @@ async def list_future(caller: Reader, wanted: Annotated[WindowBody, Query()]) ->
             tx, [_place(each, segment) for each in going_on for segment in each.segments]
         )
         seen = await caller.sees_each(tx, list(examples.values()), references.known)
+        planned = [msgspec.structs.replace(cast(Any, each), logged_at=None) for each in examples.values()]
+        now = await living.as_now(tx, references.known, planned, roles_of(caller))
+    said = {place: each.fields for place, each in zip(examples, now, strict=True)}
     examples = {
         place: example
         for (place, example), is_seen in zip(examples.items(), seen, strict=True)
@@ -67,7 +71,9 @@ async def list_future(caller: Reader, wanted: Annotated[WindowBody, Query()]) ->
     }
     days = merge(*(_days(each, first, last, examples) for each in going_on), key=lambda row: (row[0], row[1].id))
     rows = list(islice(days, SHOWN_MAX + 1))
-    results = [_shown(references, row, examples[_place(row[1], row[2])]) for row in rows[:SHOWN_MAX]]
+    results = [
+        _shown(references, row, (examples[_place(*row[1:])], said[_place(*row[1:])])) for row in rows[:SHOWN_MAX]
+    ]
     return json_answer(
         {"results": results, "truncated": len(rows) > SHOWN_MAX or len(going_on) == SERIES_MAX, "errors": []}
     )
@@ -161,12 +167,15 @@ def _days(
     return ((day, series, segment) for day, segment in days if _place(series, segment) in examples)
 
 
-def _shown(references: References, row: tuple[date, Series, Segment], example: contract.Activity) -> dict[str, Any]:
-    day, series, segment = row
+def _shown(
+    references: References, row: tuple[date, Series, Segment], like: tuple[contract.Activity, dict[str, Any]]
+) -> dict[str, Any]:
+    (day, series, segment), (example, fields) = row, like
     due_at, due_date = recurrence.due_of(segment, series.zone, day)
     future = msgspec.structs.replace(
         cast(Any, example), activity_id=recurrence.id_of(series.id, day), due_at=due_at, due_date=due_date,
         original_due_at=due_at, occurs_on=day, logged_at=None, completed_at=None, cancelled_at=None, deleted_at=None,
+        fields=fields,
     )  # fmt: skip
     known = references.known
     rights = references.caller.rights(known)

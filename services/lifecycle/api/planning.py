@@ -13,7 +13,7 @@ from services.lifecycle.api.bodies import PlanBody, RecurrenceBody
 from services.lifecycle.api.callers import Caller, refuse, require
 from services.lifecycle.api.references import Given, References
 from services.lifecycle.api.writing import Operation, Target
-from services.lifecycle.domain import life, recurrence
+from services.lifecycle.domain import life, linked, recurrence
 from services.lifecycle.domain.due import zone_of
 from services.lifecycle.domain.held import PLAN, Assignee, Decision, Held, Subject, Told
 from services.lifecycle.domain.plans import schedule_of
@@ -111,7 +111,8 @@ async def change(
     refuse_logged(held)
     refuse_cancelled(held)
     me = references.known.person_of(caller.principal.user_id)
-    return life.change(held, Told(PLAN, caller.now, caller.now, me, content)), content
+    changed = life.change(held, Told(PLAN, caller.now, caller.now, me, content))
+    return linked.ask(changed, caller.now, asks=references.asks), content
 
 
 def cancel(references: References, held: Held) -> Decision:

@@ -10,14 +10,14 @@ from libs.contracts import activity as contract
 from libs.contracts.activity_object import ActivityObject
 from libs.database import Transaction
 from libs.errors import NotFound, Problem
-from services.lifecycle import looking
+from services.lifecycle import living, looking
 from services.lifecycle.api.bodies import Entity, PlanBody, Said
 from services.lifecycle.api.callers import Caller
 from services.lifecycle.domain import reports as rules
 from services.lifecycle.domain.fields import NOTES, Checked, compiled_of
 from services.lifecycle.domain.held import Assignee, Link, Linked
 from services.lifecycle.domain.known import Known
-from services.lifecycle.domain.linked import put_on_records
+from services.lifecycle.domain.linked import own_values, put_on_records
 from services.lifecycle.domain.values import corrected, latest_of, name_members
 from services.lifecycle.store import records
 
@@ -51,6 +51,8 @@ class References:
         self.known = known
         self.problems: list[Problem] = []
         self.linked: Linked = {}
+        self.asks = False
+        """Whether values in `linked` are others than their records have now."""
         self._records = live
 
     def beside(self, caller: Caller) -> "References":
@@ -142,18 +144,25 @@ class References:
         if NOTES in given.names:
             values.append((NOTES, body.notes))
         compiled = compiled_of(given.kind)
-        if not values and compiled.needs_nothing(logging=given.logging):
+        if not values and not (given.logging and compiled.linked) and compiled.needs_nothing(logging=given.logging):
             return {}
-        checked = compiled.check(values, logging=given.logging, held=given.held)
+        held = given.held
+        if compiled.linked:
+            about = held, given.links
+            held = await living.values_now(tx, self.known, given.kind, about, roles_of(self.caller))
+        checked = compiled.check(values, logging=given.logging, held=held)
         await self._find(tx, checked)
         self.problems += checked.problems + name_members(checked, self.known)
         if checked.linked:
+            self.asks = any(held.get(name) != checked.stored.get(name) for name in checked.linked)
             self.linked, refused = put_on_records(compiled, checked, given.links, self.known.locked)
             self.problems += refused
         note = checked.stored.pop(NOTES, None)
         named = {compiled.by_word.get(word) for word, _ in values}
         content: dict[str, Any] = {NOTES: note} if NOTES in named else {}
-        return content | ({"fields": checked.stored} if "fields" in given.names else {})
+        if given.logging and compiled.linked:  # what is logged keeps what the records say then
+            return content | {"fields": checked.stored}
+        return content | ({"fields": own_values(compiled, checked, given.held)} if "fields" in given.names else {})
 
     async def correction(
         self, tx: Transaction, fields: Mapping[str, Any], kind: ActivityObject, held: contract.Activity
@@ -173,7 +182,7 @@ class References:
         people = [each.id for each in checked.references if each.object is None]
         self.known.members.update(await find_members(tx, business_id, people) if people else {})
         wanted = [each for each in checked.references if each.object is not None]
-        ids, roles = [each.id for each in wanted], _roles_of(self.caller)
+        ids, roles = [each.id for each in wanted], roles_of(self.caller)
         found = await records.list_records(tx, business_id, ids, roles) if wanted else {}
         for each in wanted:
             if each.id not in found or found[each.id][0] != each.object or found[each.id][2]:
@@ -237,7 +246,7 @@ async def look_up(
     ids = {each for each in (*members, caller.principal.user_id) if each is not None}
     known = await looking.look_up(tx, [business_id], {(business_id, str(each)) for each in ids}, caller.now)
     record_ids = [entity.entity_id for entity in entities if entity.entity_id is not None]
-    found = await records.list_records(tx, business_id, record_ids, _roles_of(caller)) if record_ids else {}
+    found = await records.list_records(tx, business_id, record_ids, roles_of(caller)) if record_ids else {}
     return References(caller, known[business_id], found)
 
 
@@ -246,7 +255,8 @@ def _people_of(activity: contract.Activity) -> tuple[contract.Assignee | contrac
     return activity.assignee, activity.created_by, *done, *activity.participants
 
 
-def _roles_of(caller: Caller) -> frozenset[UUID] | None:
+def roles_of(caller: Caller) -> frozenset[UUID] | None:
+    """Name the roles whose records the caller may read; None: all of them."""
     standing = caller.principal.standing
     return None if standing is None else standing.role_ids
 

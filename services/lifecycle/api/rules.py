@@ -4,12 +4,13 @@ from fastapi import APIRouter, Response
 
 from libs.database import Transaction
 from libs.service.answers import json_answer, versioned
+from services.lifecycle import living
 from services.lifecycle.api.callers import Admin, Reader, refuse
 from services.lifecycle.api.object_answers import shown_rule
 from services.lifecycle.api.object_bodies import EvaluateBody, Rules
 from services.lifecycle.api.object_content import read_rules
 from services.lifecycle.api.objects import lock, refuse_archived, save
-from services.lifecycle.api.references import look_up, object_in_path
+from services.lifecycle.api.references import look_up, object_in_path, roles_of
 from services.lifecycle.domain import objects as definitions
 from services.lifecycle.domain.fields import NOTES, compiled_of
 
@@ -43,10 +44,15 @@ async def replace_rules(object: str, body: Rules, caller: Admin) -> Response:  #
 async def evaluate(object: str, body: EvaluateBody, caller: Reader) -> Response:  # noqa: A002
     """Say for a form as it stands which fields are shown, which of those have to be filled in, and what is wrong."""
     async with caller.database.transaction(caller.principal) as tx:
-        kind = object_in_path((await look_up(tx, caller)).known, object)
+        references = await look_up(tx, caller, entities=body.related_objects)
+        kind = object_in_path(references.known, object)
+        links = references.links("related_objects", body.related_objects, kind, logging=body.logging)
+        held = await living.values_now(tx, references.known, kind, ({}, links), roles_of(caller))
     compiled = compiled_of(kind)
     notes = [(NOTES, body.notes)] if body.notes is not None else []
-    checked = compiled.check([*((each.id, each.value) for each in body.fields), *notes], logging=body.logging)
+    checked = compiled.check(
+        [*((each.id, each.value) for each in body.fields), *notes], logging=body.logging, held=held
+    )
     shown = [field for field in compiled.fields.values() if field.name not in checked.hidden]
     return json_answer(
         {
@@ -54,7 +60,8 @@ async def evaluate(object: str, body: EvaluateBody, caller: Reader) -> Response:
             "hidden_field_ids": [field.id for field in compiled.fields.values() if field.name in checked.hidden],
             "required_field_ids": [field.id for field in shown if field.is_required and not field.is_read_only],
             "problems": [
-                {"field": each.field, "code": each.code, "message": each.message} for each in checked.problems
+                {"field": each.field, "code": each.code, "message": each.message}
+                for each in (*checked.problems, *references.problems)
             ],
             "version": kind.version,
         }

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 
 from libs.database import Transaction
 from libs.service.answers import versioned
-from services.lifecycle import recording
+from services.lifecycle import living, recording
 from services.lifecycle.api import planning, series
 from services.lifecycle.api.answers import shown_scheduled
 from services.lifecycle.api.bodies import NotesBody, PlanBody, Scope
@@ -15,7 +15,7 @@ from services.lifecycle.api.callers import Caller, Reader, Writer, id_of
 from services.lifecycle.api.logged import history_of
 from services.lifecycle.api.marks import Marks, marked, marks_of
 from services.lifecycle.api.pages import SCHEDULED_NAMES, ShownBody, check_names, chosen
-from services.lifecycle.api.references import References, look_up
+from services.lifecycle.api.references import References, look_up, roles_of
 from services.lifecycle.api.writing import written
 from services.lifecycle.domain import life
 from services.lifecycle.domain.held import PLAN, Assignee, Decision, Held, Told
@@ -57,7 +57,7 @@ async def get_scheduled(activity_id: str, caller: Reader, wanted: Annotated[Show
         held = await caller.find(tx, identity, references.known)
         await references.learn_of(tx, [held.activity])
         marks = await marks_of(tx, caller.business_id, [held.activity])
-    shown = marked(_shown(caller, references, held), marks)
+        shown = marked(_shown(caller, references, await _now(tx, references, held)), marks)
     return versioned(chosen(shown, wanted.fields), held.activity.version)
 
 
@@ -172,7 +172,12 @@ async def _record(
     if applied:
         await recording.record(tx, [Entry(each, me, request_id=caller.request_id) for each in applied])
     marks = await marks_of(tx, caller.business_id, [held.activity]) if status == 200 else {}
-    return _answer(caller, references, held, status, marks)
+    return _answer(caller, references, await _now(tx, references, held), status, marks)
+
+
+async def _now(tx: Transaction, references: References, held: Held) -> Held:
+    [now] = await living.as_now(tx, references.known, [held.activity], roles_of(references.caller))
+    return held._replace(activity=now)
 
 
 def _answer(

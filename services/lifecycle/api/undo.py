@@ -9,12 +9,12 @@ from libs.database import Transaction
 from libs.errors import Conflict, Problem, Rejected
 from libs.service.answers import versioned
 from libs.service.body import Body, Text
-from services.lifecycle import recording
+from services.lifecycle import living, recording
 from services.lifecycle.api.answers import shown_logged, shown_scheduled
 from services.lifecycle.api.bodies import TEXT_MAX, Due
 from services.lifecycle.api.callers import Caller, Writer, id_of, refuse, require
 from services.lifecycle.api.marks import marked, marks_of
-from services.lifecycle.api.references import look_up
+from services.lifecycle.api.references import look_up, roles_of
 from services.lifecycle.domain import undo as rules
 from services.lifecycle.domain.held import Append, Held
 from services.lifecycle.domain.known import Known
@@ -58,6 +58,7 @@ async def undo(activity_id: str, body: UndoBody, caller: Writer) -> Response:
         newest = after.activity
         if undone.following is not None and undone.following.held is not None:
             newest = undone.following.held.activity
+            [newest] = await living.as_now(tx, known, [newest], roles_of(caller))
             scheduled = references.with_gone(shown_scheduled(newest, kind, caller.now, caller.rights(known)))
             shown["scheduled"] = marked(scheduled, marks)
         return versioned(shown, newest.version, 201, newest.activity_id)

@@ -18,11 +18,11 @@ from libs.access.levels import Act
 from libs.database import Transaction
 from libs.errors import Rejected, Unavailable
 from libs.service.answers import preferred
-from services.lifecycle import admission, recording
+from services.lifecycle import admission, living, recording
 from services.lifecycle.api.bodies import Entity
 from services.lifecycle.api.callers import Caller, Wanted, may_arrive
 from services.lifecycle.api.marks import Marks, marks_of
-from services.lifecycle.api.references import References, look_up
+from services.lifecycle.api.references import References, look_up, roles_of
 from services.lifecycle.domain.held import Decision, Held
 from services.lifecycle.recording import Entry
 from services.lifecycle.store import activities
@@ -95,6 +95,8 @@ async def _decide(tx: Transaction, op: Operation, references: References, held: 
             before = await op.caller.check(tx, before, references.known, wanted)
     decision = await op.decide(tx, references, before)
     assert decision.held is not None
+    for (_, record_id), fields in references.linked.items():
+        references.known.asked.setdefault(record_id, {}).update(fields)
     return Done(decision.held, references, decision._replace(linked=references.linked))
 
 
@@ -109,10 +111,21 @@ async def _record(tx: Transaction, done: Sequence[Done]) -> None:
             completed[key].held = now_held
     kept = [each.held.activity for each in completed.values() if each.held.activity.links]
     marks = await marks_of(tx, kept[0].business_id, kept) if kept else {}
+    await _show_now(tx, done)
     for each in done:
         each.marks = marks
         if each.held.activity.logged_at is not None and each.held.activity.appends_count:
             each.appends = await activities.list_appends(tx, *_key_of(each.held))
+
+
+async def _show_now(tx: Transaction, done: Sequence[Done]) -> None:
+    """Let what is planned show what its records say, with what was just asked of them."""
+    if done:
+        references = done[0].references
+        activities_now = [each.held.activity for each in done]
+        roles = roles_of(references.caller)
+        for each, now in zip(done, await living.as_now(tx, references.known, activities_now, roles), strict=True):
+            each.held = each.held._replace(activity=now)
 
 
 def _entry_of(done: Done) -> Entry:

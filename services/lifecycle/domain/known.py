@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 from libs.access.members import KnownMember, KnownRole
@@ -21,7 +22,8 @@ class Known:
     `record_objects` are the api_names of those that the business made for itself. `erased` says of records when their
     person was erased, where that is later than a report that is being decided.
     `locked` names by record object the fields that activities may not write. `recognises`: the business wants reports
-    of one event recognised (None: it does not, and only what is linked is looked at).
+    of one event recognised (None: it does not, and only what is linked is looked at). `asked` are the values that were
+    asked of records by what is being decided together.
     """
 
     business_id: UUID
@@ -33,6 +35,7 @@ class Known:
     erased: dict[UUID, datetime] = field(default_factory=dict)
     locked: Mapping[str, Collection[str]] = field(default_factory=dict)
     recognises: bool | None = None
+    asked: dict[UUID, dict[str, Any]] = field(default_factory=dict)
 
     def type_of(self, text: str) -> ActivityObject | None:
         """Find an activity object by api_name or id."""

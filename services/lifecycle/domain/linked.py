@@ -1,6 +1,7 @@
 """Linked fields: their values live on records, which directory changes when an activity asks for it. Pure."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,9 @@ from libs.errors import Problem
 from services.lifecycle.domain import life
 from services.lifecycle.domain.fields import Checked, Compiled, live_fields
 from services.lifecycle.domain.held import Append, Decision, Held, Linked, next_version, unchanged
+
+Living = Mapping[UUID, Mapping[str, Any]]
+"""What records say now, by their ids and their own names: their fields, `name`, `status`, `owner_id`."""
 
 _PLAIN = {"owner_id": "id", "status": "name"}
 """What a record has besides its own fields, and which part of a value goes there."""
@@ -39,6 +43,50 @@ def put_on_records(
         else:
             linked.setdefault((place.object, record_id), {})[place.name] = _on_record(place.name, value)
     return linked, problems
+
+
+def records_of(compiled: Compiled, links: Iterable[contract.Link]) -> dict[str, UUID]:
+    """Name the record that each linked field's value lives on, of those that an activity is about."""
+    records = {link.object: link.record_id for link in links if link.record_id is not None}
+    return {name: records[place.object] for name, place in compiled.linked.items() if place.object in records}
+
+
+def as_now(
+    compiled: Compiled, held: Mapping[str, Any], links: Iterable[contract.Link], living: Living
+) -> dict[str, Any]:
+    """Give the values of an activity with those of linked fields as their records say now, where these are known.
+
+    What a field does not take, or rules hide, stays on the record alone. A value that says the same stays as held.
+    """
+    fields = dict(held)
+    for name, record_id in records_of(compiled, links).items():
+        if record_id in living:
+            place = compiled.linked[name].name
+            own, value = fields.pop(name, None), living[record_id].get(place)
+            now = own if own is not None and _on_record(place, own) == value else compiled.taken(name, value)
+            if now is not None:
+                fields[name] = now
+    while gone := compiled.linked.keys() & compiled.hidden(fields) & fields.keys():
+        fields = {name: value for name, value in fields.items() if name not in gone}
+    return fields
+
+
+def own_values(compiled: Compiled, checked: Checked, held: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a plan stores of checked values: of linked fields what it says itself, not what their records say."""
+    others = compiled.linked.keys() - checked.linked.keys()
+    stored = {name: value for name, value in checked.stored.items() if name not in others}
+    return stored | {name: held[name] for name in others if name in held}
+
+
+def ask(decision: Decision, now: datetime, *, asks: bool) -> Decision:
+    """Let a change that leaves the activity as it is be a version where it `asks` a record for what it does not say.
+
+    The activity had written that value before, and the record was changed elsewhere since.
+    """
+    if decision.outcome != "unchanged" or not asks or decision.held is None:
+        return decision
+    again = decision.held._replace(activity=next_version(decision.held, now))
+    return Decision("applied", again, ("activity.updated",), "a record is asked for what it had been asked for before")
 
 
 def note_refusal(held: Held, kind: ActivityObject | None, refused: RecordRefused) -> Decision:

@@ -3,29 +3,37 @@
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
+import msgspec
 import orjson
 
 from libs.access.sight import readable
 from libs.contracts.directory import Record, RecordObject
 from libs.database import Transaction
 
+_encode = msgspec.json.Encoder().encode
+
 
 async def upsert_records(tx: Transaction, records: Sequence[Record]) -> None:
-    """Save the state of records where it is newer; at most one state of each."""
+    """Save the state of records where it is newer, or has fields that were not kept before; at most one of each."""
     await tx.execute(
         """
-        insert into record (business_id, id, version, object, name, deleted_at, visible_role_ids, merged_into)
+        insert into record (business_id, id, version, object, name, deleted_at, visible_role_ids, merged_into, status,
+                            owner_id, fields)
         select distinct on (business_id, id)
-               business_id, id, version, object, name, deleted_at, visible_role_ids::uuid[], merged_into
+               business_id, id, version, object, name, deleted_at, visible_role_ids::uuid[], merged_into, status,
+               owner_id, fields
         from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
-                    $8::uuid[])
-            as new (business_id, id, version, object, name, deleted_at, visible_role_ids, merged_into)
+                    $8::uuid[], $9::text[], $10::uuid[], $11::bytea[])
+            as new (business_id, id, version, object, name, deleted_at, visible_role_ids, merged_into, status, owner_id,
+                    fields)
         order by business_id, id, version desc
         on conflict (business_id, id) do update
         set version = excluded.version, object = excluded.object, name = excluded.name,
             deleted_at = excluded.deleted_at, visible_role_ids = excluded.visible_role_ids,
-            merged_into = excluded.merged_into
+            merged_into = excluded.merged_into, status = excluded.status, owner_id = excluded.owner_id,
+            fields = excluded.fields
         where record.version < excluded.version
+            or record.version = excluded.version and record.fields is distinct from excluded.fields
         """,
         [record.business_id for record in records],
         [record.id for record in records],
@@ -35,6 +43,9 @@ async def upsert_records(tx: Transaction, records: Sequence[Record]) -> None:
         [record.deleted_at for record in records],
         [f"{{{','.join(map(str, record.visible_role_ids))}}}" for record in records],
         [record.merged_into for record in records],
+        [record.status for record in records],
+        [record.owner_id for record in records],
+        [_encode(record.fields) for record in records],
     )
 
 

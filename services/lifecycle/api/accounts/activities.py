@@ -10,15 +10,15 @@ from libs.contracts.ids import ulid_of, uuid7
 from libs.database import Transaction
 from libs.errors import Conflict, NotFound
 from libs.service.answers import json_answer, versioned
-from services.lifecycle import recording
+from services.lifecycle import living, recording
 from services.lifecycle.api.accounts import answers
 from services.lifecycle.api.accounts.answers import COMPLETED, PENDING, status_of
 from services.lifecycle.api.accounts.bodies import ActivityBody, Id, read_id
 from services.lifecycle.api.accounts.reading import REQUIRED, Reading, list_records, look_up, read, times_of
 from services.lifecycle.api.callers import Caller, MemberReader, MemberWriter, refuse, require
 from services.lifecycle.api.pages import PAGES_MAX, Cursor, PageBody, Pager
-from services.lifecycle.api.references import Given
-from services.lifecycle.domain import life
+from services.lifecycle.api.references import Given, roles_of
+from services.lifecycle.domain import life, linked
 from services.lifecycle.domain.held import LOG, PLAN, Assignee, Decision, Held, Subject, Told
 from services.lifecycle.domain.known import Known
 from services.lifecycle.recording import Entry
@@ -60,7 +60,8 @@ async def list_activities(
         known = await look_up(tx, caller, creators)
         others = [other for each in turned.rows if (other := answers.account_of(each)) is not None]
         found |= await list_records(tx, caller, others)
-    data = [answers.shown(each, known, found) for each in turned.rows]
+        rows = await living.as_now(tx, known, turned.rows, roles_of(caller))
+    data = [answers.shown(each, known, found) for each in rows]
     return json_answer({"data": data, "meta": answers.meta_of(turned, count, (page, limit))})
 
 
@@ -117,7 +118,8 @@ async def change_activity(activity_id: str, body: ActivityBody, caller: MemberWr
         content = reading.content(names, kind, logging=logging)
         if "account_id" in names:
             content["links"] = reading.links(kind, held.activity, logging=logging)
-        own = reading.own_values(content, kind, held.activity)
+        [now] = await living.as_now(tx, reading.known, [held.activity], roles_of(caller))
+        own = reading.own_values(content, kind, held.activity, now.fields)
         if before == PENDING:
             links = content.get("links", held.activity.links)
             await reading.check_fields(tx, content, own, Given(kind, (), links, held.activity, logging=logging))
@@ -238,6 +240,7 @@ def _change(caller: Caller, reading: Reading, held: Held, content: dict[str, Any
         subject = Subject(caller.business_id, held.activity.activity_id)
         return [life.log(held, subject, Told(LOG, caller.now, caller.now, me, content), by_request=True)]
     changed = life.change(held, Told(PLAN, caller.now, caller.now, me, content))
+    changed = linked.ask(changed, caller.now, asks=reading.asks)
     assert changed.held is not None
     if status == PENDING:
         return [changed]
@@ -284,5 +287,6 @@ async def answer(tx: Transaction, caller: Caller, held: Held, status: int = 200,
     creator, account_id = answers.creator_of(activity), answers.account_of(activity)
     known = await look_up(tx, caller, [str(creator.member_id)] if creator is not None else [])
     found = await list_records(tx, caller, [account_id] if account_id is not None else [])
-    shown = {"data": answers.shown(activity, known, found)}
+    [now] = await living.as_now(tx, known, [activity], roles_of(caller))
+    shown = {"data": answers.shown(now, known, found)}
     return versioned(shown, activity.version, status, activity.activity_id if wrote else None)

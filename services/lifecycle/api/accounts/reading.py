@@ -40,6 +40,7 @@ class Reading:
         self.records = found
         self.problems: list[Problem] = []
         self.linked: Linked = {}
+        self.asks = False
         self._caller = caller
         self._body = body
 
@@ -91,11 +92,15 @@ class Reading:
         return content
 
     def own_values(
-        self, content: dict[str, Any], kind: ActivityObject | None, held: contract.Activity | None
+        self,
+        content: dict[str, Any],
+        kind: ActivityObject | None,
+        held: contract.Activity | None,
+        shown: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Take the values of the type's own fields out of the metadata, where they stand by their names.
 
-        Those that are as they are held are left out; null are those that the metadata does not have any more.
+        Those that are as they are `shown` are left out; null are those held that the metadata does not have any more.
         """
         if kind is None or "metadata" not in content:
             return {}
@@ -104,7 +109,8 @@ class Reading:
         content["metadata"] = {name: value for name, value in metadata.items() if name not in fields}
         given = {name: metadata[name] for name in fields if name in metadata}
         gone = {name: None for name, each in fields.items() if name in before and not each.is_read_only}
-        return {name: value for name, value in (gone | given).items() if value != before.get(name)}
+        shown = before if shown is None else shown
+        return {name: value for name, value in (gone | given).items() if value != shown.get(name)}
 
     async def check_fields(
         self, tx: Transaction, content: dict[str, Any], own: Mapping[str, Any], given: Given
@@ -114,7 +120,7 @@ class Reading:
         said = Said(notes=content.get(NOTES), fields=[FieldValue(id=name, value=own[name]) for name in own])
         names = [name for name, is_given in ((NOTES, NOTES in content), ("fields", bool(own))) if is_given]
         content |= await references.fields(tx, said, given._replace(names=names))
-        self.linked = references.linked
+        self.linked, self.asks = references.linked, references.asks
         for problem in references.problems:
             name = problem.field.removeprefix("fields.")
             place = "description" if name == NOTES else f"metadata.{name}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from libs.contracts.activity_object import ActivityObject, ObjectField
+from libs.contracts.activity_object import ActivityObject, LinkedTo, ObjectField
 from libs.errors import Problem
 from services.lifecycle.domain.fields.kinds import checker_of, is_blank, kind_of
 from services.lifecycle.domain.fields.listing import live_fields
@@ -35,12 +35,15 @@ class Checked:
 class Compiled:
     """The fields and rules of one version of an activity object."""
 
-    __slots__ = ("_always_hidden", "_checks", "_required", "_ruling", "api_name", "by_word", "fields")
+    __slots__ = ("_always_hidden", "_checks", "_required", "_ruling", "api_name", "by_word", "fields", "linked")
 
     def __init__(self, definition: ActivityObject) -> None:
         self.api_name = definition.api_name
         live = live_fields(definition)
         self.fields: dict[str, ObjectField] = {each.name: each for each in live}
+        self.linked: dict[str, LinkedTo] = {
+            each.name: each.custom_object_field for each in live if each.custom_object_field is not None
+        }
         self.by_word = {each.id: each.name for each in live} | {each.name: each.name for each in live}
         self._checks: dict[str, Check] = {each.name: checker_of(each) for each in live}
         self._required = [each.name for each in live if each.is_required and not each.is_read_only]
@@ -65,6 +68,8 @@ class Compiled:
         hidden = self._ruling.hidden(stored, self._always_hidden)
         if hidden:
             self._refuse_hidden(given, held, hidden, problems)
+            for name in self.linked.keys() & hidden - given.keys():
+                stored.pop(name, None)  # it stays on its record
         if logging:
             problems += [
                 Problem(f"fields.{name}", "required", f"is required for activities of type {self.api_name!r}")
@@ -73,6 +78,13 @@ class Compiled:
             ]
         linked, references = self._aside(given)
         return Checked(stored, problems, hidden, linked, references)
+
+    def taken(self, name: str, value: Any) -> Any:
+        """Give a value that a record has as a field stores it; None: it says nothing, or the field does not take it."""
+        try:
+            return None if is_blank(value) else self._stored(name, value)
+        except Wrong:
+            return None
 
     def hidden(self, stored: Mapping[str, Any]) -> frozenset[str]:
         """Name the fields that are hidden while these values are stored."""
@@ -113,7 +125,7 @@ class Compiled:
         for name in sorted(hidden, key=list(self.fields).index):
             if given.get(name) is not None:
                 problems.append(Problem(f"fields.{name}", "hidden", "is hidden and takes no value"))
-            elif held and name in shown and name in held and name not in given:
+            elif held and name in shown and name in held and name not in given and name not in self.linked:
                 message = "would be hidden, and has a value; take it away in the same request (null)"
                 problems.append(Problem(f"fields.{name}", "hidden", message))
 
