@@ -102,7 +102,7 @@ def planted(
     seed: Seed = 1,
     write: Write = False,
 ) -> None:
-    """Start the services with one bug after the other and see the checker catch each; takes about 12 minutes."""
+    """Start the services with one bug after the other and see the checker catch each; takes about 25 minutes."""
     chosen = names or list(PLANTED)
     began = time.monotonic()
 
