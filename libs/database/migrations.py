@@ -20,6 +20,8 @@ from libs.errors import ActivitiesError
 ROOT = Path(__file__).resolve().parents[2]
 LOCK_KEY = 4_713_000_001
 CONNECT_S = 10
+DEADLOCKS_MAX = 10
+"""How often one migration is begun anew after a deadlock with the traffic beside it; PostgreSQL took all of it back."""
 
 
 class MigrationChanged(ActivitiesError):
@@ -118,9 +120,7 @@ async def _apply(connection: asyncpg.Connection[asyncpg.Record], urls: Urls, fol
         known = await connection.fetchval("select checksum from migration where name = $1", name)
         if known is None:
             try:
-                async with connection.transaction():
-                    await connection.execute(_name_roles(sql, urls))
-                    await connection.execute("insert into migration (name, checksum) values ($1, $2)", name, checksum)
+                await _apply_one(connection, name, _name_roles(sql, urls), checksum)
             except asyncpg.PostgresError as error:
                 message = f"{urls.service}: {name} is refused, nothing of it stays: {type(error).__name__}: {error}"
                 raise MigrationFailed(message) from error
@@ -128,6 +128,19 @@ async def _apply(connection: asyncpg.Connection[asyncpg.Record], urls: Urls, fol
         elif known != checksum:
             raise MigrationChanged(f"{urls.service}: {name} was edited after it was applied; add a new migration")
     return applied
+
+
+async def _apply_one(connection: asyncpg.Connection[asyncpg.Record], name: str, sql: str, checksum: str) -> None:
+    """Apply a migration and note it; begin anew after a deadlock, which no order of locks of its own rules out."""
+    for left in reversed(range(DEADLOCKS_MAX)):
+        try:
+            async with connection.transaction():
+                await connection.execute(sql)
+                await connection.execute("insert into migration (name, checksum) values ($1, $2)", name, checksum)
+            return
+        except asyncpg.DeadlockDetectedError:
+            if not left:
+                raise
 
 
 def _files(folder: Path) -> list[Path]:

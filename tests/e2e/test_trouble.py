@@ -19,7 +19,7 @@ from libs.contracts.ids import activity_id_of, key_of, partition_of, uuid7
 from libs.messaging.broker import BrokerSettings
 from libs.messaging.letters import DeadLetter, drop, get_letter, list_letters
 from services import NAMES
-from tests.support.system import BOTH_WAYS, Business, Servers, System, eventually
+from tests.support.system import BOTH_WAYS, ONE_WAY, Business, Servers, System, eventually
 
 PARTITIONS = 4
 REVOKED_WITHIN_S = 5.0
@@ -219,6 +219,7 @@ async def test_what_was_set_aside_is_applied_when_it_is_replayed(
     assert await drain_and_reconcile(system.environment, business.id) == []
 
 
+@ONE_WAY
 async def test_an_operator_lists_shows_replays_and_drops_letters_over_http(
     system: System, client: httpx.AsyncClient, business: Business
 ) -> None:

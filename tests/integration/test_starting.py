@@ -70,3 +70,37 @@ async def test_migrating_where_it_cannot_be_says_why_in_a_sentence(
         await migrations.migrate(database.urls, [folder])
     async with database.work() as tx:
         assert await tx.value("select to_regclass('half')") is None
+
+
+async def test_migration_that_loses_a_deadlock_with_the_traffic_beside_it_is_begun_anew(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    folder = tmp_path / "beside" / "migrations"
+    folder.mkdir(parents=True)
+    (folder / "0001_index.sql").write_text(
+        "create index fresh on visit (at); select pg_advisory_xact_lock(77); drop index former"
+    )
+    urls = (await make_database("reporting")).urls
+    owner, traffic = await asyncpg.connect(urls.owner), await asyncpg.connect(urls.owner)
+    await owner.execute("create table visit (at int); create index former on visit (at); insert into visit values (1)")
+
+    async def waiting(kind: str) -> bool:
+        asked = "select true from pg_locks where not granted and mode = $1 and database = $2 limit 1"
+        return bool(await owner.fetchval(asked, kind, database))
+
+    database = await owner.fetchval("select oid from pg_database where datname = current_database()")
+    await owner.execute("select pg_advisory_lock(77)")
+    async with traffic.transaction():
+        await traffic.execute("select from visit for update")
+        migrating = asyncio.create_task(migrations.migrate(urls, [folder]))
+        await eventually(lambda: waiting("ExclusiveLock"), 10, "the migration has its index and stands still")
+        changing = asyncio.create_task(traffic.execute("update visit set at = 2"))
+        await eventually(lambda: waiting("RowExclusiveLock"), 10, "the traffic waits for the migration")
+        await owner.execute("select pg_advisory_unlock(77)")  # and now the migration would wait for the traffic
+        await changing
+    assert await migrating == ["beside/0001_index.sql"]
+    assert await owner.fetchval("select array_agg(indexname::text) from pg_indexes where tablename = 'visit'") == [
+        "fresh"
+    ]
+    await traffic.close()
+    await owner.close()
