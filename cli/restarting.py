@@ -38,6 +38,7 @@ def restart(place: Place, service: str) -> None:
         output.say(each)
     if answer["done"]:
         raise Trouble(answer["done"])
+    output.say(f"{'all services are' if service == 'all' else f'{service} is'} restarted and ready")
 
 
 def do_what_is_asked(place: Place, fleet: Fleet) -> None:
