@@ -56,9 +56,14 @@ background.threads=2
 log.segment.bytes=67108864
 log.cleaner.dedupe.buffer.size=4194304
 log.cleaner.threads=1
+"""
+
+QUICK_SESSION = """\
 broker.session.timeout.ms=1000
 broker.heartbeat.interval.ms=250
 """
+"""For a broker that is killed and is to be back in 2 s, not 12; but then one that the machine holds up for a second is
+fenced: until its next heartbeat its clients find no live broker. So Kafka's own 9 s, unless a test asks for this."""
 
 
 class KafkaServer:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from libs.embedded.kafka import QUICK_SESSION
 from tests.support.system import BOTH_WAYS, Business, Servers, System, running_servers, thrown_away
 
 
@@ -18,9 +19,17 @@ async def servers() -> AsyncIterator[Servers]:
 
 @pytest.fixture(scope="module")
 async def own_servers() -> AsyncIterator[Servers]:
-    """PostgreSQL and Kafka of one file, which breaks or changes them, or needs them new."""
+    """PostgreSQL and Kafka of one file, which changes them, or needs them new."""
     with thrown_away("e2e-own") as directory:
         async with running_servers(directory) as running:
+            yield running
+
+
+@pytest.fixture(scope="module")
+async def killed_servers() -> AsyncIterator[Servers]:
+    """PostgreSQL and Kafka of one file, which kills them and has them back quickly."""
+    with thrown_away("e2e-killed") as directory:
+        async with running_servers(directory, QUICK_SESSION) as running:
             yield running
 
 

@@ -17,9 +17,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from cli.check import drain_and_reconcile
-from libs.embedded.kafka import KafkaServer
 from tests.support.sink import Sink
-from tests.support.system import Business, Servers, System, eventually, thrown_away
+from tests.support.system import Business, Servers, System, eventually, running_servers, thrown_away
 
 pytestmark = pytest.mark.faults
 
@@ -57,13 +56,8 @@ REMAINING_TOPICS = {
 async def servers() -> AsyncIterator[Servers]:
     """Servers of its own: retention is made short on them."""
     with thrown_away("erasure") as directory:
-        own = Servers(directory)
-        own.kafka = KafkaServer(directory / "kafka", more=QUICK_BROKER)
-        await own.start()
-        try:
-            yield own
-        finally:
-            await own.stop()
+        async with running_servers(directory, QUICK_BROKER) as running:
+            yield running
 
 
 @pytest.fixture

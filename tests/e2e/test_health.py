@@ -21,8 +21,8 @@ FLOOD = 40
 
 
 @pytest.fixture(scope="module")
-async def system(own_servers: Servers) -> AsyncIterator[System]:
-    running = System(own_servers, extra={"ACCESS_STALE_MAX_S": str(STALE_S), "WEBHOOK_STUCK_S": "4"})
+async def system(killed_servers: Servers) -> AsyncIterator[System]:
+    running = System(killed_servers, extra={"ACCESS_STALE_MAX_S": str(STALE_S), "WEBHOOK_STUCK_S": "4"})
     await running.prepare()
     await running.start()
     yield running

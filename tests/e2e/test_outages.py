@@ -21,14 +21,16 @@ STOP_S = 20.0
 
 
 @pytest.fixture(scope="module")
-async def system(own_servers: Servers) -> AsyncIterator[System]:
-    await alter(own_servers, "alter role all set synchronous_commit = on")  # else the tests' server forgets when killed
-    running = System(own_servers)
+async def system(killed_servers: Servers) -> AsyncIterator[System]:
+    await alter(
+        killed_servers, "alter role all set synchronous_commit = on"
+    )  # else the tests' server forgets when killed
+    running = System(killed_servers)
     await running.prepare()
     await running.start()
     yield running
     await running.stop()
-    await alter(own_servers, "alter role all reset synchronous_commit")
+    await alter(killed_servers, "alter role all reset synchronous_commit")
 
 
 async def alter(servers: Servers, sql: str) -> None:

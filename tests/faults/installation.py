@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 import asyncpg
 
-from libs.embedded.kafka import KafkaServer
+from libs.embedded.kafka import QUICK_SESSION, KafkaServer
 from libs.embedded.postgres import PostgresServer
 from services.__main__ import NAMES
 from tests.faults.proxy import Proxy
@@ -88,7 +88,7 @@ class Installation:
         self.directory = directory
         self.apart = apart
         self.servers = Servers(directory)
-        self.kafka = ProxiedKafka(directory / "kafka")
+        self.kafka = ProxiedKafka(directory / "kafka", more=QUICK_SESSION)
         self.servers.kafka = self.kafka
         self.kafka_proxy = Proxy(lambda: self.kafka.broker_port)
         self.postgres_proxies = {package: Proxy(lambda: self.postgres.port) for package in PACKAGES}

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from libs.embedded import kafka, kafka_files, packages
-from libs.embedded.kafka import KafkaServer
+from libs.embedded.kafka import QUICK_SESSION, KafkaServer
 from libs.embedded.processes import ServerFailed
 
 
@@ -20,7 +20,7 @@ def server() -> Iterator[KafkaServer]:
     """A running broker in a directory that the servers' account may enter."""
     directory = Path(tempfile.mkdtemp(prefix="activities-embedded-"))
     directory.chmod(0o711)
-    running = KafkaServer(directory / "kafka")
+    running = KafkaServer(directory / "kafka", more=QUICK_SESSION)
     running.start()
     yield running
     running.stop()

@@ -45,12 +45,13 @@ class Servers:
     """PostgreSQL and Kafka of one test run, in a directory that is thrown away."""
 
     directory: Path
+    kafka_properties: str = ""
     postgres: PostgresServer = field(init=False)
     kafka: KafkaServer = field(init=False)
 
     def __post_init__(self) -> None:
         self.postgres = PostgresServer(self.directory / "postgres", throwaway=True)
-        self.kafka = KafkaServer(self.directory / "kafka")
+        self.kafka = KafkaServer(self.directory / "kafka", more=self.kafka_properties)
 
     async def start(self) -> None:
         await asyncio.gather(asyncio.to_thread(self.postgres.start), asyncio.to_thread(self.kafka.start))
@@ -263,9 +264,9 @@ def thrown_away(name: str) -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def running_servers(directory: Path) -> AsyncIterator[Servers]:
+async def running_servers(directory: Path, kafka_properties: str = "") -> AsyncIterator[Servers]:
     """Start PostgreSQL and Kafka and stop them again."""
-    servers = Servers(directory)
+    servers = Servers(directory, kafka_properties)
     await servers.start()
     try:
         yield servers
