@@ -50,12 +50,15 @@ async def list_members(
         select wanted.business_id, wanted.reference, m.id, m.name, m.email, m.zone, m.role_ids,
                m.deleted_at is null as live
         from unnest($1::uuid[], $2::text[], $3::uuid[]) as wanted (business_id, reference, id)
-        join member m on m.business_id = wanted.business_id and m.id = wanted.id
+        cross join lateral (
+            select * from member where business_id = wanted.business_id and id = wanted.id limit 1) as m
         union all
         select wanted.business_id, wanted.reference, m.id, m.name, m.email, m.zone, m.role_ids,
                m.deleted_at is null as live
         from unnest($1::uuid[], $2::text[], $3::uuid[]) as wanted (business_id, reference, id)
-        join member m on m.business_id = wanted.business_id and lower(m.email) = lower(wanted.reference)
+        cross join lateral (
+            select * from member where business_id = wanted.business_id and lower(email) = lower(wanted.reference)
+            offset 0) as m
         where wanted.id is null and wanted.reference like '%@%'
         order by live
         """,
@@ -78,7 +81,8 @@ async def list_roles(tx: Transaction, places: Collection[tuple[UUID, UUID]]) -> 
         """
         select r.business_id, r.id, r.name, r.member_ids, r.deleted_at is null
         from unnest($1::uuid[], $2::uuid[]) as wanted (business_id, id)
-        join role r on r.business_id = wanted.business_id and r.id = wanted.id
+        cross join lateral (
+            select * from role where business_id = wanted.business_id and id = wanted.id limit 1) as r
         """,
         [business_id for business_id, _ in places],
         [role_id for _, role_id in places],

@@ -79,17 +79,24 @@ def admitted(alias: str, first: int) -> str:
     return f"""(
         {user}::uuid is null or {alias}.readers is null or {user} = any({alias}.readers) or exists (
             select from member as maker where maker.business_id = {alias}.business_id and maker.id = {alias}.team_of
-                and maker.role_ids && {roles}::uuid[]))"""
+                and maker.role_ids && {roles}::uuid[] offset 0))"""
 
 
 def readable(business: str, record_ids: str, roles: str) -> str:
-    """Write the condition that none of some records, nor one that stands for one, is for other roles only."""
+    """Write the condition that none of some records, nor one that stands for one, is for other roles only.
+
+    Each record is found by itself: joined, or by `any`, the planner reads a whole business that it has not counted.
+    """
     return f"""not exists (
-        select from record as guarded
-        left join record as root on root.business_id = guarded.business_id and root.id = guarded.merged_into
-        where guarded.business_id = {business} and guarded.id = any({record_ids})
-            and (guarded.visible_role_ids <> '{{}}' and not guarded.visible_role_ids && {roles}::uuid[]
-                 or root.visible_role_ids <> '{{}}' and not root.visible_role_ids && {roles}::uuid[]))"""
+        select from unnest({record_ids}) as about (id)
+        cross join lateral (
+            select visible_role_ids, merged_into from record as one
+            where one.business_id = {business} and one.id = about.id limit 1) as guarded
+        left join lateral (
+            select visible_role_ids from record as one
+            where one.business_id = {business} and one.id = guarded.merged_into limit 1) as root on true
+        where guarded.visible_role_ids <> '{{}}' and not guarded.visible_role_ids && {roles}::uuid[]
+            or root.visible_role_ids <> '{{}}' and not root.visible_role_ids && {roles}::uuid[])"""  # noqa: S608
 
 
 SIGHT_ARGUMENTS = 6

@@ -119,7 +119,7 @@ async def blank_interactions(tx: Transaction, erasure: Erasure, interaction_ids:
 
     Times, counts, direction, queues, members and links stay; of the record's links the external ref goes.
     """
-    await tx.execute(
+    await tx.fetch_many(
         """
         update interaction set version = version + 1, recorded_at = $4, erased_at = $4, address = null, agent = null,
             disposition = null, first_message = null, source_ref = interaction_id::text,
@@ -127,14 +127,14 @@ async def blank_interactions(tx: Transaction, erasure: Erasure, interaction_ids:
                 select jsonb_agg(case link ->> 'record_id' when $3::text then jsonb_set(link, '{external_ref}', 'null')
                                  else link end order by place)
                 from jsonb_array_elements(links) with ordinality as l (link, place)), '[]')
-        where business_id = $1 and interaction_id = any($2::uuid[])
+        where business_id = $1 and interaction_id = $2 returning true
         """,
-        erasure.business_id, list(interaction_ids), str(erasure.record_id), at,
-    )  # fmt: skip
-    await tx.execute(
+        [(erasure.business_id, each, str(erasure.record_id), at) for each in interaction_ids],
+    )
+    await tx.fetch_many(
         """
         update message set id = position::text, author = null, text = '', media_url = null, template = null
-        where business_id = $1 and interaction_id = any($2::uuid[])
+        where business_id = $1 and interaction_id = $2 returning true
         """,
-        erasure.business_id, list(interaction_ids),
-    )  # fmt: skip
+        [(erasure.business_id, each) for each in interaction_ids],
+    )

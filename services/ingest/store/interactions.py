@@ -90,7 +90,11 @@ async def list_interactions(
 ) -> list[interaction.Interaction]:
     """List interactions of a business in order of their ids."""
     rows = await tx.fetch(
-        f"{_SELECT} where business_id = $1 and interaction_id = any($2::uuid[]) order by interaction_id",
+        f"""
+        select found.* from unnest($2::uuid[]) as wanted (id)
+        cross join lateral ({_SELECT} where business_id = $1 and interaction_id = wanted.id limit 1) as found
+        order by found.interaction_id
+        """,  # noqa: S608 - fixed texts
         business_id,
         list(interaction_ids),
     )

@@ -35,12 +35,20 @@ async def insert_receipts(tx: Transaction, arrival: Arrival, reports: Sequence[R
 
 
 async def list_known(tx: Transaction, arrival: Arrival, receipt_ids: Collection[UUID]) -> dict[UUID, Known]:
-    """Return what is known about reports that were accepted earlier."""
+    """Return what is known about reports that were accepted earlier.
+
+    Each is found by itself: joined, or by `any`, the planner reads a whole business that it has not counted.
+    """
     rows = await tx.fetch(
         """
-        select receipt_id, activity_id, hash, received_at, outcome
-          from report_identity left join report_outcome using (business_id, receipt_id)
-         where business_id = $1 and receipt_id = any($2::uuid[])
+        select known.receipt_id, known.activity_id, known.hash, known.received_at, answer.outcome
+          from unnest($2::uuid[]) as wanted (receipt_id)
+         cross join lateral (
+            select receipt_id, activity_id, hash, received_at from report_identity
+             where business_id = $1 and receipt_id = wanted.receipt_id limit 1) as known
+          left join lateral (
+            select outcome from report_outcome
+             where business_id = $1 and receipt_id = wanted.receipt_id limit 1) as answer on true
         """,
         arrival.business_id, list(receipt_ids),
     )  # fmt: skip

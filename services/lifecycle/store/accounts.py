@@ -54,7 +54,8 @@ _LISTING = Listing(
     (("true", "l.at"),),
     table="account_activity",
     alias="l",
-    beside="join activity a on a.business_id = l.business_id and a.activity_id = l.activity_id",
+    beside="""cross join lateral (
+        select * from activity where business_id = l.business_id and activity_id = l.activity_id limit 1) as a""",
 )
 
 
@@ -87,6 +88,8 @@ def _linked(business_id: UUID, wanted: Wanted) -> Chosen:
     ids = where.argument([*wanted.account_ids, EVERY], "uuid[]")
     if len(wanted.account_ids) > 1:
         where.rest.append(f"""not exists (
-            select from account_activity o where o.business_id = l.business_id and o.account_id = any({ids})
-                and o.account_id < l.account_id and o.activity_id = l.activity_id and o.version = l.version)""")
+            select from unnest({ids}) as other (id) cross join lateral (
+                select version from account_activity where business_id = l.business_id and account_id = other.id
+                    and activity_id = l.activity_id limit 1) as o
+            where other.id < l.account_id and o.version = l.version)""")  # noqa: S608 - fixed texts
     return Chosen(where, (("l.account_id", ids),))

@@ -58,25 +58,8 @@ async def insert_admissions(tx: Transaction, admissions: Sequence[Admission]) ->
 
 async def finish_admissions(tx: Transaction, admissions: Sequence[Admission]) -> None:
     """Note what became of reports that waited, and forget that they do. Raises Unavailable when they wait no more."""
-    finished = await tx.execute(
-        """
-        update admission a set outcome = new.outcome, version = new.version, reasons = new.reasons
-        from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::jsonb[])
-            as new (business_id, receipt_id, activity_id, outcome, version, reasons)
-        where a.business_id = new.business_id and a.receipt_id = new.receipt_id and a.outcome = 'waiting'
-        """,
-        *_columns(admissions),
-    )
-    if finished != len(admissions):
+    if await (_finish_one_by_one(tx, admissions) if tx.walled else _finish(tx, admissions)) != len(admissions):
         raise Unavailable("some of these reports were answered by somebody else just now")
-    await tx.execute(
-        """
-        delete from waiting w
-        using unnest($1::uuid[], $2::uuid[], $3::uuid[]) as done (business_id, receipt_id, activity_id)
-        where w.business_id = done.business_id and w.activity_id = done.activity_id and w.receipt_id = done.receipt_id
-        """,
-        *_columns(admissions)[:3],
-    )
 
 
 async def insert_waiting(tx: Transaction, reports: Sequence[ReportReceived], seen: Sequence[int]) -> None:
@@ -139,17 +122,53 @@ async def list_expired(tx: Transaction, before: datetime, limit: int) -> list[Re
 
 
 async def note_seen(tx: Transaction, keys: Collection[Key]) -> None:
-    """Note that what still waits for these activities has looked at their current version."""
+    """Note that what still waits for these activities, which are known, has looked at their current version."""
+    await tx.fetch_many(
+        """
+        update waiting set seen_version = (
+            select a.version from activity a where a.business_id = $1 and a.activity_id = $2)
+        where business_id = $1 and activity_id = $2
+        returning true
+        """,
+        sorted(keys),
+    )
+
+
+async def _finish(tx: Transaction, admissions: Sequence[Admission]) -> int:
+    finished = await tx.execute(
+        """
+        update admission a set outcome = new.outcome, version = new.version, reasons = new.reasons
+        from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::jsonb[])
+            as new (business_id, receipt_id, activity_id, outcome, version, reasons)
+        where a.business_id = new.business_id and a.receipt_id = new.receipt_id and a.outcome = 'waiting'
+        """,
+        *_columns(admissions),
+    )
     await tx.execute(
         """
-        update waiting w set seen_version = a.version
-        from activity a join unnest($1::uuid[], $2::uuid[]) as looked (business_id, activity_id)
-            on a.business_id = looked.business_id and a.activity_id = looked.activity_id
-        where w.business_id = a.business_id and w.activity_id = a.activity_id
+        delete from waiting w
+        using unnest($1::uuid[], $2::uuid[], $3::uuid[]) as done (business_id, receipt_id, activity_id)
+        where w.business_id = done.business_id and w.activity_id = done.activity_id and w.receipt_id = done.receipt_id
         """,
-        [business_id for business_id, _ in keys],
-        [activity_id for _, activity_id in keys],
+        *_columns(admissions)[:3],
     )
+    return finished
+
+
+async def _finish_one_by_one(tx: Transaction, admissions: Sequence[Admission]) -> int:
+    """As `_finish` behind the wall, in two round trips (see `activities.lock_activities`)."""
+    finished = await tx.fetch_many(
+        """
+        update admission set outcome = $4, version = $5, reasons = $6
+        where business_id = $1 and receipt_id = $2 and activity_id = $3 and outcome = 'waiting' returning true
+        """,
+        admissions,
+    )
+    await tx.fetch_many(
+        "delete from waiting where business_id = $1 and receipt_id = $2 and activity_id = $3 returning true",
+        [each[:3] for each in admissions],
+    )
+    return len(finished)
 
 
 def _by_key(rows: Sequence[Any]) -> dict[Key, list[ReportReceived]]:

@@ -40,13 +40,21 @@ async def list_living(
     rows = await tx.fetch(
         f"""
         select record.id, stands.name, stands.status, stands.owner_id, stands.fields, asked.name, asked.value
-        from record
-        join record stands on stands.business_id = record.business_id
-            and stands.id = coalesce(record.merged_into, record.id) and stands.fields is not null
-        left join asked_value asked on asked.business_id = record.business_id
-            and asked.record_id in (record.id, stands.id) and asked.asked_at > now() - $4::interval
-        where record.business_id = $1 and record.id = any($2::uuid[])
-            and ($3::uuid[] is null or {readable("$1", "array[record.id]", "$3")})
+        from unnest($2::uuid[]) as wanted (id)
+        cross join lateral (
+            select id, merged_into from record where business_id = $1 and id = wanted.id limit 1) as record
+        cross join lateral (
+            select one.id, one.name, one.status, one.owner_id, one.fields from record as one
+            where one.business_id = $1 and one.id = coalesce(record.merged_into, record.id) and one.fields is not null
+            limit 1) as stands
+        left join lateral (
+            select said.name, said.value, said.asked_at
+            from unnest(array[record.id, nullif(stands.id, record.id)]) as place (id)
+            cross join lateral (
+                select a.name, a.value, a.asked_at from asked_value a
+                where a.business_id = $1 and a.record_id = place.id and a.asked_at > now() - $4::interval
+                offset 0) as said) as asked on true
+        where $3::uuid[] is null or {readable("$1", "array[record.id]", "$3")}
         order by asked.asked_at
         """,  # noqa: S608 - fixed texts
         business_id, list(record_ids), None if role_ids is None else list(role_ids), UNANSWERED_MAX,

@@ -24,9 +24,11 @@ class Listing:
     """A list: its parts one after the other, each by which rows it has and the column that orders them before the id.
 
     `table` has a row for each activity, `beside` joins `activity a` to it where it is another; `identity` is its id.
+    A part without a column is sorted by `otherwise`, which is null there: so that it is read by the same index.
     """
 
     parts: tuple[tuple[str, str | None], ...]
+    otherwise: str | None = None
     table: str = "activity"
     alias: str = "a"
     beside: str = ""
@@ -127,7 +129,8 @@ async def _fetch(
     select = f"""select {listing.identity}, {listing.alias}.version, {column or "null::timestamptz"} as key
         from {listing.source}
         where {" and ".join((*where.core, *where.rest))}"""  # noqa: S608 - fixed texts; values are arguments
-    order = f"order by {f'{column} {way}, ' if column else ''}{listing.identity} {way} limit {skip + room}"
+    sorted_by = ", ".join(f"{name} {way}" for name in (column or listing.otherwise, listing.identity) if name)
+    order = f"order by {sorted_by} limit {skip + room}"
     if chosen.lanes is None:
         found = f"{select} {order}"
     else:
@@ -140,8 +143,11 @@ async def _fetch(
         f"""with chosen as materialized (
             select * from ({found}) as found
             order by key {way}, activity_id {way} offset {skip} limit {room})
-        select h.document from chosen
-        join history h on h.business_id = $1 and h.activity_id = chosen.activity_id and h.version = chosen.version
+        select found.document from chosen
+        cross join lateral (
+            select h.document from history h
+            where h.business_id = $1 and h.activity_id = chosen.activity_id and h.version = chosen.version
+            limit 1) as found
         order by chosen.key {way}, chosen.activity_id {way}""",  # noqa: S608
         *where.arguments,
     )
@@ -151,16 +157,19 @@ async def count(tx: Transaction, listing: Listing, chosen: Chosen) -> Count:
     """Count exactly among the first rows that indexes find; from there on go by the planner's estimate."""
     if chosen.lanes == ():
         return Count(0)
-    arguments, found = chosen.where.arguments, _found(listing, chosen)
+    arguments = chosen.where.arguments
     looked_at, hits = (
         await tx.fetch(
-            f"select count(*), count(*) filter (where hit) from ({found} limit {LOOKED_AT_MAX}) as first",  # noqa: S608
+            f"""
+            select count(*), count(*) filter (where hit)
+            from ({_found(listing, chosen, apart=True)} limit {LOOKED_AT_MAX}) as first
+            """,  # noqa: S608 - fixed texts
             *arguments,
         )
     )[0]
     if looked_at < LOOKED_AT_MAX:
         return Count(hits)
-    plan = await tx.value(f"explain (format json) {found}", *arguments)
+    plan = await tx.value(f"explain (format json) {_found(listing, chosen)}", *arguments)
     estimate = _rows_of(orjson.loads(plan)[0]["Plan"], listing.table)
     return Count(max(hits, round(estimate * hits / looked_at)), is_estimate=True)
 
@@ -180,11 +189,19 @@ async def _count_all(tx: Transaction, listing: Listing, chosen: Chosen) -> int:
     return number
 
 
-def _found(listing: Listing, chosen: Chosen) -> str:
-    """Select the rows that indexes can find; `hit` says of each whether it is in the list."""
+def _found(listing: Listing, chosen: Chosen, *, apart: bool = False) -> str:
+    """Select the rows that indexes can find; `hit` says of each whether it is in the list. `apart`: each id of a lane
+    by itself, for what is read; together they can be estimated.
+    """
     where = chosen.where
     hit = " and ".join(where.rest) or "true"
     select = f"select {hit} as hit from {listing.source} where {' and '.join(where.core)}"  # noqa: S608 - as above
     if chosen.lanes is None:
         return select
+    if apart:
+        return " union all ".join(
+            f"""select one.* from unnest({ids}) as who (id)
+            cross join lateral ({select} and {name} = who.id offset 0) as one"""  # noqa: S608
+            for name, ids in chosen.lanes
+        )
     return " union all ".join(f"{select} and {name} = any({ids})" for name, ids in chosen.lanes)

@@ -13,7 +13,7 @@ _PLANNED = "a.planned_at is not null and a.deleted_at is null and a.cancelled_at
 _LOGGED = "a.logged_at is not null and a.deleted_at is null and a.same_as is null"
 _DATED, _UNDATED = ("a.due_at is not null", "a.due_at"), ("a.due_at is null", None)
 _LISTINGS = {
-    "due_datetime": Listing((_DATED, _UNDATED)),
+    "due_datetime": Listing((_DATED, _UNDATED), otherwise="a.due_at"),
     "created": Listing((("true", "a.created_at"),)),
     "logged_at": Listing((("true", "a.logged_at"),)),
 }

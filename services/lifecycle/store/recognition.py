@@ -53,8 +53,12 @@ async def list_merged(tx: Transaction, business_id: UUID, record_ids: Collection
         """
         with standing as (
             select distinct coalesce(r.merged_into, wanted.id) as id from unnest($2::uuid[]) as wanted (id)
-            left join record r on r.business_id = $1 and r.id = wanted.id)
-        select r.id, r.merged_into from record r join standing on r.merged_into = standing.id where r.business_id = $1
+            left join lateral (
+                select merged_into from record where business_id = $1 and id = wanted.id limit 1) as r on true)
+        select merged.* from standing
+        cross join lateral (
+            select r.id, r.merged_into from record r where r.business_id = $1 and r.merged_into = standing.id
+            offset 0) as merged
         """,
         business_id, list(record_ids),
     )  # fmt: skip
@@ -104,16 +108,20 @@ async def lock_free(tx: Transaction, business_id: UUID, activity_ids: Collection
     """Lock those activities that nobody else has in hand, and read their current state."""
     locked = await tx.fetch(
         """
-        select activity_id, version, heard, said from activity
-        where business_id = $1 and activity_id = any($2::uuid[])
-        order by activity_id for no key update skip locked
+        select found.* from (select id from unnest($2::uuid[]) as wanted (id) order by id) as wanted
+        cross join lateral (
+            select activity_id, version, heard, said from activity
+            where business_id = $1 and activity_id = wanted.id for no key update skip locked) as found
         """,
         business_id, list(activity_ids),
     )  # fmt: skip
     rows = await tx.fetch(
         """
-        select h.activity_id, h.document, h.hash from unnest($2::uuid[], $3::int[]) as wanted (activity_id, version)
-        join history h on h.business_id = $1 and h.activity_id = wanted.activity_id and h.version = wanted.version
+        select found.* from unnest($2::uuid[], $3::int[]) as wanted (activity_id, version)
+        cross join lateral (
+            select h.activity_id, h.document, h.hash from history h
+            where h.business_id = $1 and h.activity_id = wanted.activity_id and h.version = wanted.version
+            limit 1) as found
         """,
         business_id, [row[0] for row in locked], [row[1] for row in locked],
     )  # fmt: skip
@@ -157,10 +165,13 @@ async def list_receipts(tx: Transaction, business_id: UUID, activity_ids: Collec
     """List the receipts of the reports that made or logged activities since an instant: (receipt, activity)."""
     rows = await tx.fetch(
         """
-        select activity_id, document from history
-        where business_id = $1 and activity_id = any($2::uuid[]) and type in ('activity.created', 'activity.completed')
-            and recorded_at > $3 and document is not null
-        order by activity_id, version
+        select found.activity_id, found.document from unnest($2::uuid[]) as wanted (id)
+        cross join lateral (
+            select activity_id, version, document from history
+            where business_id = $1 and activity_id = wanted.id and type in ('activity.created', 'activity.completed')
+                and recorded_at > $3 and document is not null
+            offset 0) as found
+        order by found.activity_id, found.version
         """,
         business_id, list(activity_ids), since,
     )  # fmt: skip
@@ -170,15 +181,13 @@ async def list_receipts(tx: Transaction, business_id: UUID, activity_ids: Collec
 
 async def save_reasons(tx: Transaction, business_id: UUID, reasons: Mapping[UUID, bytes]) -> list[Any]:
     """Note what is to be said of reports that were applied, by receipt; returns the rows of their admissions."""
-    return await tx.fetch(
+    return await tx.fetch_many(
         """
-        update admission a set reasons = new.reasons
-        from unnest($2::uuid[], $3::jsonb[]) as new (receipt_id, reasons)
-        where a.business_id = $1 and a.receipt_id = new.receipt_id and a.outcome = 'applied'
-        returning a.receipt_id, a.activity_id, a.version
+        update admission set reasons = $3 where business_id = $1 and receipt_id = $2 and outcome = 'applied'
+        returning receipt_id, activity_id, version
         """,
-        business_id, list(reasons), list(reasons.values()),
-    )  # fmt: skip
+        [(business_id, receipt_id, said) for receipt_id, said in reasons.items()],
+    )
 
 
 async def put_off(tx: Transaction, business_id: UUID, activity_ids: Collection[UUID]) -> None:

@@ -54,13 +54,16 @@ async def list_records(
 ) -> dict[UUID, tuple[str, str, bool]]:
     """Find records: object, name, and whether it is deleted. Unknown ones are not in the answer.
 
-    With `role_ids` neither are those that are for other roles only.
+    With `role_ids` neither are those that are for other roles only. Each is found by itself, here and below: for `any`
+    of a list, too, the planner reads a whole business that it has not counted (see `activities.lock_activities`).
     """
     rows = await tx.fetch(
         f"""
-        select id, object, name, deleted_at is not null from record
-        where business_id = $1 and id = any($2::uuid[])
-            and ($3::uuid[] is null or {readable("$1", "array[record.id]", "$3")})
+        select record.* from unnest($2::uuid[]) as wanted (id)
+        cross join lateral (
+            select id, object, name, deleted_at is not null from record
+            where business_id = $1 and id = wanted.id limit 1) as record
+        where $3::uuid[] is null or {readable("$1", "array[record.id]", "$3")}
         """,  # noqa: S608 - fixed texts
         business_id, list(record_ids), None if role_ids is None else list(role_ids),
     )  # fmt: skip
@@ -73,8 +76,11 @@ async def list_gone(
     """Find the records that were deleted (`deleted`) or merged into another one (`merged_into`)."""
     rows = await tx.fetch(
         """
-        select id, deleted_at is not null, merged_into from record
-        where business_id = $1 and id = any($2::uuid[]) and (deleted_at is not null or merged_into is not null)
+        select record.* from unnest($2::uuid[]) as wanted (id)
+        cross join lateral (
+            select id, deleted_at is not null as deleted, merged_into from record
+            where business_id = $1 and id = wanted.id limit 1) as record
+        where deleted or merged_into is not null
         """,
         business_id, list(record_ids),
     )  # fmt: skip
@@ -88,11 +94,14 @@ async def list_one(tx: Transaction, business_id: UUID, record_id: UUID) -> tuple
     """List the records that are one with a record since they were merged, this one too."""
     rows = await tx.fetch(
         """
-        select part.id from record
-        join record part on part.business_id = record.business_id
-            and (part.id = coalesce(record.merged_into, record.id)
-                 or part.merged_into = coalesce(record.merged_into, record.id))
-        where record.business_id = $1 and record.id = $2
+        with standing as materialized (
+            select coalesce(merged_into, id) as id from record where business_id = $1 and id = $2 limit 1)
+        select record.id from standing
+        cross join lateral (select id from record where business_id = $1 and id = standing.id limit 1) as record
+        union all
+        select record.id from standing
+        cross join lateral (
+            select id from record where business_id = $1 and merged_into = standing.id offset 0) as record
         """,
         business_id, record_id,
     )  # fmt: skip
@@ -105,8 +114,9 @@ async def list_guarded(
     """Tell which of these records are for other roles only."""
     rows = await tx.fetch(
         f"""
-        select id from record
-        where business_id = $1 and id = any($2::uuid[]) and not {readable("$1", "array[record.id]", "$3")}
+        select record.id from unnest($2::uuid[]) as wanted (id)
+        cross join lateral (select id from record where business_id = $1 and id = wanted.id limit 1) as record
+        where not {readable("$1", "array[record.id]", "$3")}
         """,  # noqa: S608 - fixed texts
         business_id, list(record_ids), list(role_ids),
     )  # fmt: skip

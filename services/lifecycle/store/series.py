@@ -41,10 +41,11 @@ async def lock_series(tx: Transaction, keys: Collection[Key]) -> dict[Key, Serie
     """Lock recurrences in the order of their keys, after the activities that are to be changed with them."""
     rows = await tx.fetch(
         """
-        select s.business_id, s.id, s.document from recurrence_series s
-        join unnest($1::uuid[], $2::uuid[]) as wanted (business_id, id)
-            on s.business_id = wanted.business_id and s.id = wanted.id
-        order by s.business_id, s.id for update of s
+        select found.*
+        from (select * from unnest($1::uuid[], $2::uuid[]) as wanted (business_id, id) order by 1, 2) as wanted
+        cross join lateral (
+            select s.business_id, s.id, s.document from recurrence_series s
+            where s.business_id = wanted.business_id and s.id = wanted.id for update) as found
         """,
         [business_id for business_id, _ in keys],
         [series_id for _, series_id in keys],

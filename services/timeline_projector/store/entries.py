@@ -37,10 +37,19 @@ LINE = """
     type.icon, type.colour, coalesce(type.name, head.type_name) as type_name
 """
 OF_LINE = """
-    join activity_head as head on head.business_id = $1 and head.activity_id = line.activity_id
-    left join interaction as talk on talk.business_id = $1 and talk.interaction_id = head.interaction_id
-    left join activity_object as type on type.business_id = $1 and type.id =
-        case when head.version = 0 or head.deleted_at is not null then talk.type_id else head.type_id end
+    cross join lateral (
+        select * from activity_head where business_id = $1 and activity_id = line.activity_id limit 1) as head
+    left join lateral (
+        select * from interaction where business_id = $1 and interaction_id = head.interaction_id limit 1) as talk
+        on true
+"""
+"""What a line shows. Each is found by itself: joined, the planner reads a whole business that it has not counted."""
+TYPE_OF_LINE = """
+    left join lateral (
+        select icon, colour, name from activity_object
+        where business_id = $1 and id =
+            case when head.version = 0 or head.deleted_at is not null then talk.type_id else head.type_id end
+        limit 1) as type on true
 """
 LAST = UUID(int=(1 << 128) - 1)
 
@@ -137,7 +146,7 @@ async def list_lines(
              order by at desc, activity_id desc limit $7)
             order by at desc, activity_id desc limit $7
         ) as line
-        {OF_LINE}
+        {OF_LINE} {TYPE_OF_LINE}
         order by line.at desc, line.activity_id desc
         """,  # noqa: S608 - the same
         business_id,
@@ -161,9 +170,12 @@ async def list_upcoming(
     return await tx.fetch(
         f"""
         select {LINE}
-        from (select at, activity_id from entry
-              where business_id = $1 and object = $2 and record_id in ($3, $7) and upcoming) as line
-        {OF_LINE}
+        from (select found.* from unnest(array[$3::uuid, $7::uuid]) as place (id)
+              cross join lateral (
+                  select at, activity_id from entry
+                  where business_id = $1 and object = $2 and record_id = place.id and upcoming offset 0) as found
+             ) as line
+        {OF_LINE} {TYPE_OF_LINE}
         where $4::bool is null or (head.due_at is not null, line.at, line.activity_id) < ($4, $5, $6)
         order by head.due_at is not null desc, line.at desc, line.activity_id desc
         limit $8
@@ -182,12 +194,15 @@ async def count_lines(
     rows = await tx.fetch(
         """
         select record.id, own.lines + shared.lines as lines
-        from record
+        from unnest($3::uuid[]) as wanted (id)
+        cross join lateral (
+            select id, deleted_at from record
+            where business_id = $1 and object = $2 and id = wanted.id limit 1) as record
         cross join (select count(*) as lines from entry
                     where business_id = $1 and object = $2 and record_id = $4) as shared
         cross join lateral (select count(*) as lines from entry
                             where business_id = $1 and object = $2 and record_id = record.id) as own
-        where record.business_id = $1 and record.object = $2 and record.id = any ($3) and record.deleted_at is null
+        where record.deleted_at is null
         """,
         business_id,
         object_name,

@@ -163,11 +163,14 @@ async def find_versions(tx: Transaction, business_id: UUID, ids: Sequence[UUID])
     """Tell the versions held of activities, conversations and records."""
     rows = await tx.fetch(
         """
-        select activity_id, version from activity_head where business_id = $1 and activity_id = any ($2)
-        union all
-        select interaction_id, version from interaction where business_id = $1 and interaction_id = any ($2)
-        union all
-        select id, version from record where business_id = $1 and id = any ($2)
+        select found.* from unnest($2::uuid[]) as wanted (id)
+        cross join lateral (
+            (select activity_id, version from activity_head where business_id = $1 and activity_id = wanted.id limit 1)
+            union all
+            (select interaction_id, version from interaction where business_id = $1 and interaction_id = wanted.id
+             limit 1)
+            union all
+            (select id, version from record where business_id = $1 and id = wanted.id limit 1)) as found
         """,
         business_id,
         ids,

@@ -13,7 +13,7 @@ from uuid import UUID
 from libs.access.sight import Sight, admitted, arguments_of, readable, seen
 from libs.database import Transaction
 from services.timeline_projector.domain.lines import EVERY
-from services.timeline_projector.store.entries import LAST, LINE, OF_LINE
+from services.timeline_projector.store.entries import LAST, LINE, OF_LINE, TYPE_OF_LINE
 
 _FACTS = f"""
     {OF_LINE}
@@ -32,10 +32,16 @@ _FACTS = f"""
                ) as linked
     ) as facts
 """  # noqa: S608 - fixed texts
-_GROUP = """
-    select id from record as part
-    where part.business_id = $1 and part.object = $2 and (part.id = {root} or part.merged_into = {root})
+_ENTRIES = """
+    select entry.* from (
+        select $4::uuid as id
+        union select {root}
+        union select id from record as part where part.business_id = $1 and part.merged_into = {root}) as place
+    cross join lateral (
+        select at, activity_id, record_id, upcoming from entry
+        where business_id = $1 and object = $2 and record_id = place.id offset 0) as entry
 """
+"""The entries of a record, of those merged into it, and (`$4`) of all records of the object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +80,9 @@ async def list_lines(tx: Transaction, record: tuple[UUID, str, UUID], sight: Sig
         from (select at, activity_id,
                      case when not bool_or(record_id in ($3, $4)) then (array_agg(record_id order by record_id))[1] end
                          as merged_from
-              from entry where business_id = $1 and object = $2 and ($5::bool is null or upcoming = $5)
-                  and (record_id = $4 or record_id in ({_GROUP.format(root="$3")}))
+              from ({_ENTRIES.format(root="$3::uuid")}) as entry where $5::bool is null or upcoming = $5
               group by at, activity_id) as line
-        {_FACTS}
+        {_FACTS} {TYPE_OF_LINE}
         where ($6::bool is null or {behind}) and {_seen(10)}
         order by {order}line.at desc, line.activity_id desc limit $9
         """,  # noqa: S608 - fixed texts
@@ -91,9 +96,11 @@ async def count_lines(
     """Count the lines that each record's timeline shows; records that are unknown or deleted are left out."""
     rows = await tx.fetch(
         f"""
-        select record.id, ({_counted("coalesce(record.merged_into, record.id)", 5)}) from record
-        where record.business_id = $1 and record.object = $2 and record.id = any($3) and record.deleted_at is null
-            and {_readable(5)}
+        select record.id, ({_counted("record.root", 5)}) from unnest($3::uuid[]) as wanted (id)
+        cross join lateral (
+            select *, coalesce(merged_into, id) as root from record
+            where business_id = $1 and object = $2 and id = wanted.id limit 1) as record
+        where record.deleted_at is null and {_readable(5)}
         """,  # noqa: S608 - fixed texts
         *place, record_ids, EVERY, *arguments_of(sight),
     )  # fmt: skip
@@ -136,10 +143,7 @@ def _counted(root: str, first: int) -> str:
     """Count the lines of a group of records; `$4` stands for all records of the object."""
     return f"""
         select count(*) from (
-            select activity_id from entry
-            where business_id = $1 and object = $2
-                and (record_id = $4 or record_id in ({_GROUP.format(root=root)}))
-            group by activity_id) as line
+            select activity_id from ({_ENTRIES.format(root=root)}) as entry group by activity_id) as line
         {_FACTS} where {_seen(first)}
     """  # noqa: S608 - fixed texts
 

@@ -183,7 +183,7 @@ async def insert_copies(tx: Transaction, business_id: UUID, replay_id: UUID | No
         select d.business_id, n.new_id, d.endpoint_id, d.event_id, d.event_day, d.event_type, d.activity_id, d.version,
                d.logged_at, $5, coalesce(d.replay_of, d.id), $2
           from unnest($3::uuid[], $4::uuid[]) as n (id, new_id)
-          join delivery d on d.business_id = $1 and d.id = n.id
+         cross join lateral (select * from delivery where business_id = $1 and id = n.id limit 1) as d
         """,
         business_id, replay_id, ids, made, RANK,
     )  # fmt: skip

@@ -89,7 +89,8 @@ async def insert_tellings(
         select d.business_id, n.id, $2, n.event_id, n.event_day, d.event_type, d.activity_id, d.version, d.logged_at,
                $8, $3
           from unnest($4::uuid[], $5::uuid[], $6::uuid[], $7::date[]) as n (id, source, event_id, event_day)
-          join delivery d on d.business_id = $1 and d.id = n.source order by d.id
+         cross join lateral (select * from delivery where business_id = $1 and id = n.source limit 1) as d
+         order by d.id
         on conflict do nothing
         """,
         business_id, endpoint_id, replay_id, [one.id for one in tellings], [one.of for one in tellings],
