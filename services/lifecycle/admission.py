@@ -19,6 +19,7 @@ from libs.turns import give_way
 from services.lifecycle import living, looking, recording
 from services.lifecycle.domain import recognition
 from services.lifecycle.domain import reports as rules
+from services.lifecycle.domain.erasure import link_of
 from services.lifecycle.domain.held import Decision, Held, Reason, refused
 from services.lifecycle.domain.known import Known
 from services.lifecycle.recording import Entry
@@ -63,7 +64,7 @@ async def admit(tx: Transaction, arrived: Sequence[ReportReceived], now: datetim
         held: dict[Key, Held | None] = {**await activities.lock_activities(tx, keys)}
         waited = await admissions.list_waiting(tx, keys)
         known = await _look_up(tx, fresh, waited, now)
-        held |= await _as_now(tx, fresh, held, known)
+        held |= await _as_now(tx, [*fresh, *chain.from_iterable(waited.values())], held, known)
         answers = await _settle_all(fresh, held, waited, known, now)
     again = [_answer_again(each, now) for each in earlier.values()]
     entries = _entries(answers, known)
@@ -132,11 +133,17 @@ async def _look_up(
 async def _as_now(
     tx: Transaction, reports: Sequence[ReportReceived], held: Mapping[Key, Held | None], known: dict[UUID, Known]
 ) -> dict[Key, Held]:
-    """Read what linked fields say of planned activities that reports log; that is what these were logged with."""
+    """Read what linked fields say of planned activities that reports log; that is what these were logged with.
+
+    What the records say that reports and activities are linked to is known from then on.
+    """
     found: dict[Key, Held] = {}
     for business_id, one in known.items():
         if not looking.has_linked_fields(one.types.values()):
             continue
+        about = [link_of(report, link) for report in reports for link in report.report.links]
+        about += [link for each in held.values() if each is not None for link in each.activity.links]
+        await living.learn(tx, one, about)
         logged = {
             (business_id, report.activity_id)
             for report in reports
@@ -162,6 +169,9 @@ async def _settle_all(
         pending = waited.get(key, ())
         decided = rules.settle(held.get(key), report, pending, known[report.business_id], now)
         held[key] = decided[-1][1].held
+        for _, decision in decided:
+            for (_, record_id), asked in decision.linked.items():
+                known[report.business_id].asked.setdefault(record_id, {}).update(asked)
         answers += [Answer(*pair) for pair in decided]
         if pending or decided[0][1].outcome == "waiting":
             done = {each.receipt_id for each, decision in decided if decision.outcome != "waiting"}

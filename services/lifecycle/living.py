@@ -56,6 +56,13 @@ async def held_as_now(tx: Transaction, known: Known, held: Iterable[Held]) -> li
     return [each._replace(activity=activity) for each, activity in zip(many, now, strict=True)]
 
 
+async def learn(tx: Transaction, known: Known, links: Iterable[contract.Link]) -> None:
+    """Look up what the records of these links say."""
+    ids = {link.record_id for link in links if link.record_id is not None}
+    if ids:
+        known.living.update(await store.list_living(tx, known.business_id, ids))
+
+
 async def values_now(
     tx: Transaction,
     known: Known,

@@ -10,7 +10,7 @@ from libs.contracts.directory import Record
 from libs.contracts.ids import activity_id_of, uuid7
 from libs.contracts.record import RecordChanged, RecordRequested
 from services.lifecycle import handlers
-from tests.integration.test_lifecycle_reports import admit, report
+from tests.integration.test_lifecycle_reports import admit, answers, report
 from tests.integration.test_lifecycle_routes import World, world
 from tests.integration.test_s1_fields import about, add, refusal, requests, value, values
 from tests.support.accounts import Accounts, save_person
@@ -240,3 +240,37 @@ async def test_s2_shows_it_too_and_what_it_read_can_be_sent_back(linked: World) 
     assert [each.fields for each in await requests(linked)] == [{"size": "13"}]
     listed = (await s2.call("GET", "", params={"accountId": str(account)})).json()["data"]
     assert listed[0]["metadata"] == {"size": "13"}
+
+
+async def test_a_report_need_not_say_what_its_record_holds(linked: World) -> None:
+    await add(linked, "activity_custom_field", "needed", is_required=True)
+    business_id, links = linked.tenant.business_id, [Link(object="contact", record_id=linked.contact)]
+    early = report(business_id, "log", "early", type="call", links=links)
+    await admit(linked.database, early)
+    await record_says(linked, 2, budget="5.00")
+    await admit(linked.database, report(business_id, "log", "bare", type="call"))
+    await admit(linked.database, report(business_id, "log", "own", type="call", links=links))
+    for ref in ("planned", "late"):
+        parts = [
+            report(business_id, "schedule", ref, type="call", links=links),
+            report(business_id, "complete", ref, type="call"),
+        ]
+        for part in parts if ref == "planned" else reversed(parts):
+            await admit(linked.database, part)
+    said = [(each.outcome, [reason.field for reason in each.reasons]) for each in await answers(linked.database)]
+    assert said == [
+        ("refused", ["fields.needed"]), ("refused", ["fields.needed"]), ("applied", []), ("applied", []),
+        ("applied", []), ("waiting", ["fields.needed"]), ("applied", []), ("applied", []),
+    ]  # fmt: skip
+    for ref in ("planned", "late"):
+        shown = await linked.call("GET", f"/logged/{activity_id_of(business_id, 'crm', ref)}")
+        assert (shown.json()["state"], values(shown)) == ("completed", {"contact_budget": "5.00", "needed": "5.00"})
+    assert await requests(linked) == []
+
+
+async def test_a_report_sees_what_one_before_it_in_the_same_batch_asked_for(linked: World) -> None:
+    await add(linked, "activity_custom_field", "needed", is_required=True)
+    business_id, links = linked.tenant.business_id, [Link(object="contact", record_id=linked.contact)]
+    plan = report(business_id, "schedule", "a", type="call", links=links, fields={"needed": 8})
+    await admit(linked.database, plan, report(business_id, "complete", "a"))
+    assert [each.outcome for each in await answers(linked.database)] == ["applied", "applied"]

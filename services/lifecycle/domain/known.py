@@ -23,7 +23,7 @@ class Known:
     person was erased, where that is later than a report that is being decided.
     `locked` names by record object the fields that activities may not write. `recognises`: the business wants reports
     of one event recognised (None: it does not, and only what is linked is looked at). `asked` are the values that were
-    asked of records by what is being decided together.
+    asked of records by what is being decided together; `living` says what records said before, where it was looked up.
     """
 
     business_id: UUID
@@ -36,6 +36,11 @@ class Known:
     locked: Mapping[str, Collection[str]] = field(default_factory=dict)
     recognises: bool | None = None
     asked: dict[UUID, dict[str, Any]] = field(default_factory=dict)
+    living: dict[UUID, dict[str, Any]] = field(default_factory=dict)
+
+    def says(self) -> dict[UUID, dict[str, Any]]:
+        """Tell what records say with what they were asked for."""
+        return {record_id: values | self.asked.get(record_id, {}) for record_id, values in self.living.items()}
 
     def type_of(self, text: str) -> ActivityObject | None:
         """Find an activity object by api_name or id."""

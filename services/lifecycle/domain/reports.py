@@ -11,6 +11,7 @@ from libs.contracts.activity_object import ActivityObject
 from libs.contracts.report import Reason as ReasonShape
 from libs.contracts.report import ReportBody, ReportReceived
 from services.lifecycle.domain import erasure, life
+from services.lifecycle.domain.fields import compiled_of
 from services.lifecycle.domain.held import (
     COMPLETE,
     LOG,
@@ -25,6 +26,7 @@ from services.lifecycle.domain.held import (
     waiting,
 )
 from services.lifecycle.domain.known import Known
+from services.lifecycle.domain.linked import as_now
 from services.lifecycle.domain.objects import allows
 from services.lifecycle.domain.values import correction_of, fields_of
 
@@ -48,13 +50,15 @@ def admit(held: Held | None, report: ReportReceived, known: Known, now: datetime
         return _add(held, report, known, now)
     kind = known.type_of(body.type) if body.type is not None else None
     content = content_of(report, known, kind)
-    values = fields_of(report, kind or _type_of(held, known), known)
-    problems = [*_problems(report, held, known, kind), *values.reasons]
-    if problems:
-        return refused(held, *problems)
+    planned = held.activity.links if held is not None and body.action == "complete" else []
+    values = fields_of(report, kind or _type_of(held, known), known, planned)
+    problems = _problems(report, held, known, kind)
+    if problems or values.reasons:
+        awaits = body.action == "complete" and values.awaits and not problems
+        return Decision("waiting" if awaits else "refused", held, reasons=(*problems, *values.reasons))
     told = Told(RANKS[body.action], report.received_at, now, known.person(body.actor), content | values.content)
     subject = _subject_of(report)
-    decision = life.plan(held, subject, told) if told.rank == PLAN else life.log(held, subject, told)
+    decision = life.plan(held, subject, told) if told.rank == PLAN else life.log(_now(held, known), subject, told)
     after = decision.held.activity.fields if decision.held is not None else None
     if values.linked and decision.outcome == "applied" and after == values.content["fields"]:
         return decision._replace(linked=values.linked)
@@ -214,6 +218,15 @@ def _add(held: Held | None, report: ReportReceived, known: Known, now: datetime)
         return refused(held, *values.reasons)
     addition = cast(contract.Append, msgspec.structs.replace(cast(Any, addition), fields=values.content))
     return life.append(held, addition, now, is_editable=True)._replace(linked=values.linked)
+
+
+def _now(held: Held | None, known: Known) -> Held | None:
+    """Give what is planned with what its records say, as it is logged."""
+    kind = _type_of(held, known)
+    if held is None or kind is None or held.activity.logged_at is not None or not compiled_of(kind).linked:
+        return held
+    fields = as_now(compiled_of(kind), held.activity.fields, held.activity.links, known.says())
+    return held._replace(activity=cast(Any, msgspec.structs.replace(cast(Any, held.activity), fields=fields)))
 
 
 def _type_of(held: Held | None, known: Known) -> ActivityObject | None:

@@ -13,20 +13,27 @@ from services.lifecycle.domain import erasure
 from services.lifecycle.domain.fields import NOTES, Checked, Compiled, compiled_of
 from services.lifecycle.domain.held import Decision, Held, Linked, Reason, next_version, unchanged
 from services.lifecycle.domain.known import Known
-from services.lifecycle.domain.linked import put_on_records
+from services.lifecycle.domain.linked import as_now, own_values, put_on_records, records_of
 
 
 class Values(NamedTuple):
-    """What a report says by fields: what it comes to in the activity and on records, and what is wrong with it."""
+    """What a report says by fields: what it comes to in the activity and on records, and what is wrong with it.
+
+    `awaits`: what is wrong is that it is linked to no record that could say what is required.
+    """
 
     content: dict[str, Any]
     linked: Linked
     reasons: Sequence[ReasonShape] = ()
+    awaits: bool = False
 
 
-def fields_of(report: ReportReceived, kind: ActivityObject | None, known: Known) -> Values:
+def fields_of(
+    report: ReportReceived, kind: ActivityObject | None, known: Known, planned: Sequence[contract.Link] = ()
+) -> Values:
     """Check the fields of a report by themselves, so that the order of reports makes no difference.
 
+    What is required may stand on a record: of the links of the report, else of those `planned` that it completes.
     Members have to be known; records may become known later, as those of links.
     """
     body = report.report
@@ -35,20 +42,34 @@ def fields_of(report: ReportReceived, kind: ActivityObject | None, known: Known)
     if kind is None or (not given and compiled_of(kind).needs_nothing(logging=logging)):
         return Values({}, {})
     compiled = compiled_of(kind)
-    checked = compiled.check(given, logging=logging)
+    links = [erasure.link_of(report, link) for link in body.links] if compiled.linked else []
+    about = links or planned
+    held = as_now(compiled, {}, about, known.says()) if logging and compiled.linked else None
+    checked = compiled.check(given, logging=logging, held=held)
     problems = checked.problems + name_members(checked, known)
     linked: Linked = {}
     if checked.linked:
-        links = [erasure.link_of(report, link) for link in body.links]
         linked, refused = put_on_records(compiled, checked, links, known.locked)
         problems = problems + refused
     reasons = [Reason(field=each.field, code=each.code, message=each.message) for each in problems]
-    return Values(content_of(checked, given=bool(body.fields)), linked, reasons)
+    stored = own_values(compiled, checked, {})
+    return Values(content_of(stored, given=bool(body.fields)), linked, reasons, _awaits(compiled, problems, about))
 
 
-def content_of(checked: Checked, *, given: bool) -> dict[str, Any]:
+def _awaits(compiled: Compiled, problems: Sequence[Problem], about: Sequence[contract.Link]) -> bool:
+    """Tell whether all that is wrong is that values are missing which records may have that nothing is said of yet."""
+    there = records_of(compiled, about)
+    names = [each.field.removeprefix("fields.") for each in problems if each.code == "required"]
+    return (
+        bool(problems)
+        and len(names) == len(problems)
+        and all(name in compiled.linked and name not in there for name in names)
+    )
+
+
+def content_of(stored: Mapping[str, Any], *, given: bool) -> dict[str, Any]:
     """Split what is stored into the note and the fields, where fields were `given`."""
-    fields = dict(checked.stored)
+    fields = dict(stored)
     notes = fields.pop(NOTES, None)
     return ({NOTES: notes} if notes is not None else {}) | ({"fields": fields} if given else {})
 
