@@ -358,3 +358,39 @@ async def test_a_write_that_is_sent_again_with_its_key_happens_once(world: Accou
     assert len(await events(world.database)) == 1
     stale = await world.call("PUT", f"/{first.json()['data']['id']}", {"title": "x"}, headers={"if-match": '"9"'})
     assert (stale.status_code, stale.json()["statusCode"]) == (412, 412)
+
+
+async def test_two_that_tell_of_one_event_say_so_and_are_listed_once(world: Accounts) -> None:
+    one = await world.create(status="COMPLETED", title="Renewal")
+    other = await world.create(status="COMPLETED", title="Renewal call")
+    assert (one["sameAs"], one["same"]) == (None, [])
+    linked = await world.s1("PUT", f"/logged/{uuid_text(one)}/same-event/{uuid_text(other)}")
+    assert linked.status_code == 200, linked.text
+    shown = {each["id"]: (await world.get(each)).json()["data"] for each in (one, other)}
+    [stands] = [each for each in shown.values() if each["sameAs"] is None]
+    [told] = [each for each in shown.values() if each["sameAs"] is not None]
+    assert told["sameAs"] == stands["id"]
+    for here, there in ((stands, told), (told, stands)):
+        [same] = here["same"]
+        assert (same["activityId"], same["linkedBy"]) == (there["id"], str(world.ada.id))
+        assert same["differs"] == ["subject"]
+        assert same["differences"] == [{"field": "subject", "here": here["title"], "there": there["title"]}]
+    listed = (await world.call("GET", params={"accountId": str(world.account)})).json()["data"]
+    assert [(each["id"], [same["activityId"] for same in each["same"]]) for each in listed] == [
+        (stands["id"], [told["id"]])
+    ]
+
+
+async def test_an_account_that_is_deleted_stays_and_is_marked(world: Accounts) -> None:
+    made = await world.create()
+    assert (made["account"], made["accountIsActive"]) == ("Acme", True)
+    when = datetime.now(UTC)
+    gone = Record(
+        business_id=world.tenant.business_id, id=world.account, version=2, object="account", name="Acme",
+        created_at=when, updated_at=when, deleted_at=when,
+    )  # fmt: skip
+    async with world.database.work() as tx:
+        await handlers.copy_records(tx, [gone])
+    listed = (await world.call("GET", params={"accountId": str(world.account)})).json()["data"]
+    for shown in ((await world.get(made)).json()["data"], *listed):
+        assert (shown["account"], shown["accountIsActive"]) == ("Acme", False)

@@ -18,6 +18,7 @@ from services.lifecycle.api.accounts.reading import REQUIRED, Reading, list_reco
 from services.lifecycle.api.callers import Caller, MemberReader, MemberWriter, refuse, require
 from services.lifecycle.api.pages import PAGES_MAX, Cursor, PageBody, Pager
 from services.lifecycle.api.references import Given, roles_of
+from services.lifecycle.api.same_events import with_differences
 from services.lifecycle.domain import life, linked
 from services.lifecycle.domain.held import LOG, PLAN, Assignee, Decision, Held, Subject, Told
 from services.lifecycle.domain.known import Known
@@ -289,4 +290,6 @@ async def answer(tx: Transaction, caller: Caller, held: Held, status: int = 200,
     found = await list_records(tx, caller, [account_id] if account_id is not None else [])
     [now] = await living.as_now(tx, known, [activity], roles_of(caller))
     shown = {"data": answers.shown(now, known, found)}
+    if activity.same:
+        shown["data"]["same"] = answers.same_of(await with_differences(tx, caller, known, held))
     return versioned(shown, activity.version, status, activity.activity_id if wrote else None)

@@ -1,11 +1,13 @@
 """What S2's routes answer: the same activities in its words."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
 from libs.contracts import activity as contract
 from libs.contracts.activity_object import ActivityObject
 from libs.contracts.ids import preset_id_of, ulid_of, uuid5
+from services.lifecycle.api.answers import shown_same
 from services.lifecycle.api.pages import Turned
 from services.lifecycle.domain.fields import NOTES
 from services.lifecycle.domain.known import Known
@@ -59,6 +61,7 @@ def shown(activity: contract.Activity, known: Known, records: Records) -> dict[s
         "id": ulid_of(activity.activity_id),
         "accountId": account_id,
         "account": account[1] if account is not None else None,
+        "accountIsActive": not account[2] if account is not None else None,
         "activityTimestamp": activity.at,
         "duration": activity.duration_min,
         "location": activity.location,
@@ -85,7 +88,24 @@ def shown(activity: contract.Activity, known: Known, records: Records) -> dict[s
         "deletedAt": activity.deleted_at,
         "retractedAt": activity.retracted_at,
         "followsId": ulid_of(activity.follows_id) if activity.follows_id is not None else None,
+        "sameAs": ulid_of(activity.same_as) if activity.same_as is not None else None,
+        "same": same_of(shown_same(activity)),
     }
+
+
+def same_of(told: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Show the other reports of an activity's event, which are activities of their own, in S2's words."""
+    return [
+        {"activityId": ulid_of(each["activity_id"])}
+        | {camel(name): value for name, value in each.items() if name != "activity_id"}
+        for each in told
+    ]
+
+
+def camel(name: str) -> str:
+    """Write one of our names as S2 writes names."""
+    first, *others = name.split("_")
+    return first + "".join(word.title() for word in others)
 
 
 def meta_of(turned: Turned, count: Count, page: tuple[int, int]) -> dict[str, Any]:

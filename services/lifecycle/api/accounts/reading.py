@@ -13,7 +13,7 @@ from libs.contracts.ids import uuid_of
 from libs.database import Transaction
 from libs.errors import Problem
 from services.lifecycle import looking
-from services.lifecycle.api.accounts.answers import PENDING, STATUSES, Records, status_id_of
+from services.lifecycle.api.accounts.answers import PENDING, STATUSES, Records, camel, status_id_of
 from services.lifecycle.api.accounts.bodies import ActivityBody, Participant
 from services.lifecycle.api.bodies import FieldValue, Said
 from services.lifecycle.api.callers import Caller
@@ -48,7 +48,7 @@ class Reading:
         """Name the required fields that are missing or null among `names`."""
         for name in REQUIRED:
             if name in names and getattr(self._body, name) is None:
-                self.problems.append(Problem(_camel(name), "required", "is required"))
+                self.problems.append(Problem(camel(name), "required", "is required"))
 
     def status(self, now: str = PENDING) -> str:
         """Read the status asked for, by value or id; `now` where none is."""
@@ -201,8 +201,3 @@ def _plain_id(text: str) -> str:
         return str(uuid_of(text)) if len(text) == 26 else text
     except ValueError:
         return text
-
-
-def _camel(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(word.title() for word in others)
