@@ -21,7 +21,7 @@ from libs.database import Transaction
 class Sight:
     """What a member sees: what is assigned to the member or its roles, else as levels, sharing and records allow.
 
-    `shut`: types that are not shared with the member. `guarded`: some records of the business are not for everyone.
+    `shut`: types that are not shared with the member. `guarded`: some records of the business are not for the member.
     `private`: neither are some activities.
     """
 
@@ -55,8 +55,12 @@ async def sight_of(
     if standing is None or user_id is None:
         return None
     guarded = await tx.value(
-        "select exists (select from record where business_id = $1 and visible_role_ids <> '{}')", principal.business_id
-    )
+        """
+        select exists (select from record
+                       where business_id = $1 and visible_role_ids <> '{}' and not visible_role_ids && $2)
+        """,
+        principal.business_id, list(standing.role_ids),
+    )  # fmt: skip
     views = standing.level("scheduled.view"), standing.level("logged.view")
     sight = Sight(user_id, tuple(standing.role_ids), *views, tuple(shut), guarded, private)
     return None if sight.is_whole else sight

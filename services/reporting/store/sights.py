@@ -39,15 +39,17 @@ async def save_types(tx: Transaction, events: Sequence[ActivityObject]) -> None:
     ]
     await tx.execute(
         """
-        insert into activity_object (business_id, id, version, selected, shared_member_ids, shared_role_ids)
-        select distinct on (business_id, id) business_id, id, version, selected, member_ids::uuid[], role_ids::uuid[]
-        from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bool[], $5::text[], $6::text[])
-            as new (business_id, id, version, selected, member_ids, role_ids)
+        insert into activity_object (business_id, id, version, selected, shared_member_ids, shared_role_ids, api_name)
+        select distinct on (business_id, id) business_id, id, version, selected, member_ids::uuid[], role_ids::uuid[],
+            api_name
+        from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bool[], $5::text[], $6::text[], $7::text[])
+            as new (business_id, id, version, selected, member_ids, role_ids, api_name)
         order by business_id, id, version desc
         on conflict (business_id, id) do update
         set version = excluded.version, selected = excluded.selected, shared_member_ids = excluded.shared_member_ids,
-            shared_role_ids = excluded.shared_role_ids
+            shared_role_ids = excluded.shared_role_ids, api_name = excluded.api_name
         where activity_object.version < excluded.version
+            or activity_object.version = excluded.version and activity_object.api_name is null
         """,
         [each.business_id for each in events],
         [each.id for each in events],
@@ -55,21 +57,27 @@ async def save_types(tx: Transaction, events: Sequence[ActivityObject]) -> None:
         [sharing is not None for sharing in shared],
         [written(sharing.member_ids if sharing else ()) for sharing in shared],
         [written(sharing.role_ids if sharing else ()) for sharing in shared],
+        [each.api_name for each in events],
     )
 
 
-async def sight_in(tx: Transaction, principal: Principal) -> Sight | None:
-    """Tell of which activities a caller is told; None: of all."""
+async def sight_in(tx: Transaction, principal: Principal) -> tuple[Sight | None, tuple[str, ...] | None]:
+    """Tell of which activities a caller is told (None: of all), and the names of the types that are not shared with it
+    (None: not known of all of them).
+    """
     standing = principal.standing
     if standing is None:
-        return None
-    row = await tx.find(
+        return None, ()
+    private = await tx.value(
+        "select exists (select from fact where business_id = $1 and readers is not null and counted)",
+        principal.business_id,
+    )
+    shut = await tx.fetch(
         """
-        select exists (select from fact where business_id = $1 and readers is not null and counted), array(
-            select id from activity_object
-            where business_id = $1 and selected and not $2 = any(shared_member_ids) and not shared_role_ids && $3)
+        select id, api_name from activity_object
+        where business_id = $1 and selected and not $2 = any(shared_member_ids) and not shared_role_ids && $3
         """,
         principal.business_id, principal.user_id, list(standing.role_ids),
     )  # fmt: skip
-    assert row is not None
-    return await sight_of(tx, principal, row[1], private=row[0])
+    sight = await sight_of(tx, principal, [row[0] for row in shut], private=private)
+    return sight, None if any(row[1] is None for row in shut) else tuple(row[1] for row in shut)

@@ -9,6 +9,7 @@ from uuid import UUID
 from libs.access.sight import Sight, admitted, arguments_of, seen
 from libs.database import Transaction
 from services.reporting.domain.facts import QUARTER, quarter_of
+from services.reporting.store import narrow
 
 _COUNTED = """
     select 'activity' as kind, activity_id as id, interaction_id, version, at, type, state, source, source_kind,
@@ -34,12 +35,12 @@ _PARTS = """
 _ROLLED_UP = """
     select quarter as at, type, state, source, source_kind, direction, agent, count
     from rollup
-    where business_id = $1 and quarter >= $2 and quarter < $3 and not (state = 'due' and quarter = $14)
+    where business_id = $1 and quarter >= $2 and quarter < $3 and not (state = 'due' and quarter = $begin) and {told}
     union all
     select at, type, state, source, source_kind, direction, agent, 1
     from fact
     where business_id = $1 and counted and state = 'due'
-      and at >= greatest($2, $14) and at < least($3, $15)
+      and at >= greatest($2, $begin) and at < least($3, $end) and {told}
 """
 _UNTOLD = """
     select at, type, state, source, source_kind, direction, agent, -1
@@ -52,13 +53,16 @@ _CHOSEN = """
     and ($7::text is null or source = $7) and ($8::text is null or source_kind = $8)
     and ($9::text is null or direction = $9) and ($10::text is null or agent = $10)
 """
+_PAGE = f"{_CHOSEN} and (at, id) < (coalesce($11, 'infinity'::timestamptz), $12)"
+_ORDER = "order by at desc, id desc limit $13"
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which facts: those with `since <= at < until` and these values ('' is no value), as things are at `moment`.
 
-    `sight`: only those that this member is told of; None: all.
+    `sight`: only those that this member is told of; None: all. `shut`: the names of the types that are not shared with
+    the member; None: not known of all of them.
     """
 
     business_id: UUID
@@ -67,6 +71,17 @@ class Selection:
     moment: datetime
     values: Mapping[str, str]
     sight: Sight | None = None
+    shut: tuple[str, ...] | None = None
+
+    @property
+    def is_found(self) -> bool:
+        """Tell whether what a member sees who does not see everything is found without looking at all there is."""
+        return self.sight is not None and self.shut is not None and not self.sight.is_wide and not self.sight.guarded
+
+    @property
+    def is_looked_at(self) -> bool:
+        """Tell whether all facts are looked at one by one: where records are for some roles only."""
+        return self.sight is not None and not self.sight.is_wide and not self.is_found
 
     def value(self, name: str) -> str | None:
         """Return the value that a column must have; None: any."""
@@ -79,10 +94,11 @@ async def sum_volume(
     """Count by bucket (1 is from `bounds[0]` to `bounds[1]`, and so on) and by the columns named in `group_by`.
 
     From roll-ups; only what is due in the quarter hour of `moment` is looked at fact by fact, to tell what is overdue.
-    For members from whom more is hidden than what is private, all facts are looked at.
+    For members from whom more is hidden than what is private see `narrow`; where records are for some roles only, all
+    facts are looked at.
     Rows: bucket, type, state, source, source_kind, direction, agent (null where not grouped), count.
     """
-    told, arguments = _told(chosen)
+    told, arguments = _told(chosen, 14)
     return await tx.fetch(
         f"""
         with counted as ({told}), named as (
@@ -118,24 +134,37 @@ async def sum_volume(
     )
 
 
-def _told(chosen: Selection) -> tuple[str, tuple[Any, ...]]:
-    """Write what is counted, in roll-ups or one by one, with its arguments from `$14` on."""
+def _told(chosen: Selection, first: int) -> tuple[str, tuple[Any, ...]]:
+    """Write what is counted, in roll-ups or one by one, with its arguments from `$first` on."""
     sight, present = chosen.sight, quarter_of(chosen.moment)
-    if sight is not None and not sight.is_wide:
-        return f"select *, 1 as count from ({_rows(sight, 14)}) as told", arguments_of(sight)  # noqa: S608 - constants
-    rolled_up = _ROLLED_UP, (present, present + QUARTER)
+    if sight is not None and chosen.is_looked_at:
+        return f"select *, 1 as count from ({_looked_at(first)}) as told", arguments_of(sight)  # noqa: S608 - constants
+    times, behind = (present, present + QUARTER), first + 2
+    rolled_up = _ROLLED_UP.replace("$begin", f"${first}").replace("$end", f"${first + 1}")
     if sight is None:
-        return rolled_up
-    untold = _UNTOLD.format(admitted=admitted("facts", 16))
-    return f"{rolled_up[0]} union all {untold}", (*rolled_up[1], sight.user_id, list(sight.role_ids))
+        return rolled_up.format(told="true"), times
+    if not chosen.is_found:
+        untold = _UNTOLD.format(admitted=admitted("facts", behind))
+        parts = rolled_up.format(told="true"), untold
+        return " union all ".join(parts), (*times, sight.user_id, list(sight.role_ids))
+    parts = rolled_up.format(told=narrow.rolled_up(behind)), narrow.less(behind)
+    single = (f"select {narrow.VALUES}, 1 from ({each}) as one" for each in narrow.found(behind))  # noqa: S608
+    return " union all ".join((*parts, *single)), (*times, *_sight(chosen), list(chosen.shut or ()))
 
 
-def _rows(sight: Sight | None, first: int) -> str:
-    """Write what is counted one by one; the arguments of the sight are from `$first` on."""
-    if sight is None:
-        return _COUNTED
+def _looked_at(first: int) -> str:
+    """Write what is told to a member of all facts; the arguments of the sight are from `$first` on."""
     told = f"facts.type_id is not null and {seen('facts', first)} and {admitted('facts', first)}"
     return f"select * from ({_PARTS}) as facts where {told}"  # noqa: S608 - constants of ours
+
+
+def _listed(chosen: Selection, first: int) -> str:
+    """Write the facts that a page may hold; the arguments of the sight are from `$first` on."""
+    if chosen.is_found:
+        parts = (*narrow.all_of(first), *narrow.found(first))
+        return " union all ".join(f"(select * from ({each}) as one where {_PAGE} {_ORDER})" for each in parts)  # noqa: S608
+    rows = _COUNTED if chosen.sight is None else _looked_at(first)
+    return f"select * from ({rows}) as one where {_PAGE}"  # noqa: S608 - constants of ours
 
 
 def _sight(chosen: Selection) -> tuple[Any, ...]:
@@ -153,11 +182,8 @@ async def list_counted(
         f"""
         select kind, id, interaction_id, version, at, type, state_word(state, at, $4) as state, source, source_kind,
                direction, agent
-        from ({_rows(chosen.sight, 14)}) as counted
-        where {_CHOSEN}
-          and (at, id) < (coalesce($11, 'infinity'::timestamptz), $12)
-        order by at desc, id desc
-        limit $13
+        from ({_listed(chosen, 14)}) as counted
+        {_ORDER}
         """,  # noqa: S608 - constants of ours
         *_arguments(chosen),
         after[0] if after else None,
@@ -168,11 +194,26 @@ async def list_counted(
 
 
 async def count_counted(tx: Transaction, chosen: Selection) -> int:
-    """Count the activities and conversations chosen, one by one."""
+    """Count the activities and conversations chosen, as `sum_volume` does."""
+    told, arguments = _told(chosen, 11)
     count: int = await tx.value(
-        f"select count(*) from ({_rows(chosen.sight, 11)}) as counted where {_CHOSEN}",  # noqa: S608 - constants of ours
+        f"select coalesce(sum(count), 0)::bigint from ({told}) as counted where {_CHOSEN}",  # noqa: S608 - constants of ours
         *_arguments(chosen),
-        *_sight(chosen),
+        *arguments,
+    )
+    return count
+
+
+async def count_all(tx: Transaction, chosen: Selection) -> int:
+    """Count all that lies in the time chosen, whoever is told of it, and whatever it is."""
+    count: int = await tx.value(
+        """
+        select coalesce(sum(count), 0)::bigint from rollup
+        where business_id = $1 and quarter >= $2 and quarter < $3
+        """,
+        chosen.business_id,
+        chosen.since,
+        chosen.until,
     )
     return count
 
