@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench import (
     accept,
+    calibration,
     consumer,
     fairness,
     fields,
@@ -63,6 +64,7 @@ def main(
     unknown = [step for step in chosen if step not in STEPS]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is not a step; there are {', '.join(STEPS)}, all")
+    before = calibration.measure()
     try:
         with measured_system(data_dir, apart) as system:
             found = _measure(system, chosen)
@@ -70,9 +72,10 @@ def main(
         for each in _troubles(error):
             console.print(f"error: {each}", style="red", markup=False)
         sys.exit(2)
-    Console().print(figures.machine(), figures.table_of(found), sep="\n")
+    speeds = figures.machine_at(before, calibration.measure())
+    Console().print(*speeds, figures.table_of(found), sep="\n")
     if write:
-        figures.write(found, APART if system.apart else TOGETHER)
+        figures.write(found, APART if system.apart else TOGETHER, speeds)
         console.print(f"written to {figures.RESULTS}")
     sys.exit(1 if any(figure.verdict == "MISSED" for figure in found) else 0)
 
@@ -82,15 +85,17 @@ def _measure_webhooks(only: Sequence[str], write: bool) -> None:
     unknown = [name for name in only if name not in webhooks.FIGURES]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is no figure; there are {', '.join(webhooks.FIGURES)}")
+    before = calibration.measure()
     try:
         found = webhooks.measure(only, console.print)
     except (*TROUBLES, ExceptionGroup) as error:
         for each in _troubles(error):
             console.print(f"error: {each}", style="red", markup=False)
         sys.exit(2)
-    Console().print(figures.machine(), figures.table_of(found), sep="\n")
+    speeds = figures.machine_at(before, calibration.measure())
+    Console().print(*speeds, figures.table_of(found), sep="\n")
     if write:
-        figures.write_webhooks(found)
+        figures.write_webhooks(found, speeds)
     sys.exit(1 if any(figure.verdict == "MISSED" for figure in found) else 0)
 
 

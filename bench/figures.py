@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from bench.calibration import Speed
 from libs.embedded.kafka_files import find_program
 from libs.embedded.packages import cache_directory
 from libs.embedded.postgres import find_binaries
@@ -76,15 +77,15 @@ def table_of(figures: Sequence[Figure]) -> Table:
     return table
 
 
-def write(figures: Sequence[Figure], processes: str) -> None:
-    """Write RESULTS.md with machine, versions and date."""
+def write(figures: Sequence[Figure], processes: str, machine: Sequence[str]) -> None:
+    """Write RESULTS.md with machine (`machine_at`), versions and date."""
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     RESULTS.write_text(
         "\n".join(
             [
                 "# Results", "", "Written by `./activities bench --write`; what is measured how: `README.md`.", "",
                 f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-                f"- {machine()}",
+                *(f"- {line}" for line in machine),
                 f"- Python {platform.python_version()}, {_postgresql()}, Kafka {_kafka()}; {versions}",
                 f"- {processes}", "", *_rows(figures), "", *_webhooks(),
             ]
@@ -92,7 +93,7 @@ def write(figures: Sequence[Figure], processes: str) -> None:
     )  # fmt: skip
 
 
-def write_webhooks(figures: Sequence[Figure]) -> None:
+def write_webhooks(figures: Sequence[Figure], machine: Sequence[str]) -> None:
     """Put what was measured of the webhook dispatcher into its section of RESULTS.md; other figures there stay."""
     before, _, section = RESULTS.read_text().partition(f"{WEBHOOKS}\n")
     new = {
@@ -102,7 +103,8 @@ def write_webhooks(figures: Sequence[Figure]) -> None:
     old = [line for line in section.splitlines() if line.startswith("| ")][1:]
     kept = [line for line in old if tuple(cell.strip() for cell in line.split("|")[1:3]) not in new]
     lines = [f"{line} when |" if number == 0 else f"{line}---|" for number, line in enumerate(_rows([]))]
-    RESULTS.write_text("\n".join([before.rstrip(), "", WEBHOOKS, "", machine(), "", *lines, *kept, *new.values(), ""]))
+    head = [before.rstrip(), "", WEBHOOKS, "", *(f"- {line}" for line in machine), ""]
+    RESULTS.write_text("\n".join([*head, *lines, *kept, *new.values(), ""]))
 
 
 def _webhooks() -> list[str]:
@@ -116,8 +118,12 @@ def _rows(figures: Sequence[Figure]) -> list[str]:
     return rows + ["| " + " | ".join(figure.cells()) + " |" for figure in figures]
 
 
-def machine() -> str:
-    """Describe processors and memory."""
+def machine_at(before: Speed, after: Speed) -> list[str]:
+    """Describe the machine and how fast it was before and after what was measured."""
+    return [_machine(), f"before: {before}", f"after: {after}"]
+
+
+def _machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
