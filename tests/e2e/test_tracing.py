@@ -1,6 +1,6 @@
 """With tracing on, a report is one trace from its request to its webhook, whatever carries it in between."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import httpx
 import pytest
@@ -41,6 +41,11 @@ def spans_of(collector: Sink) -> Iterator[tuple[str, Span]]:
                     yield names["service.name"], span
 
 
+def ids_of(found: Iterable[tuple[str, Span]]) -> set[str]:
+    """The spans that another may hang on: those found, and the caller's own."""
+    return {span.span_id.hex() for _, span in found} | {CALLER}
+
+
 async def _report(client: httpx.AsyncClient, business: Business, ref: str, **headers: str) -> None:
     answer = await client.post(
         "/ingest/activities",
@@ -63,24 +68,24 @@ async def test_a_report_is_one_trace_up_to_its_webhook(traced: System, collector
         await _report(client, business, "untraced")
         await _report(client, business, "traced", traceparent=f"00-{TRACE}-{CALLER}-01")
 
+        def parents() -> list[str]:
+            return [request.headers["traceparent"] for request in sink.requests if "traceparent" in request.headers]
+
         async def told() -> bool:
             return len(sink.requests) == 2
 
         async def collected() -> bool:
-            return {service for service, span in spans_of(collector)} >= SERVICES
+            found = list(spans_of(collector))
+            hanging = {span.parent_span_id.hex() for _, span in found} | {each.split("-")[2] for each in parents()}
+            return {service for service, _ in found} >= SERVICES and hanging <= ids_of(found)
 
         await eventually(told, 20, "both webhooks arrive", traced.tail)
 
         def seen() -> str:
             return f"sent so far: {sorted({(service, span.name) for service, span in spans_of(collector)})}"
 
-        await eventually(collected, 20, "every service has sent its spans", seen)
-    parents = [request.headers["traceparent"] for request in sink.requests if "traceparent" in request.headers]
-    assert len(parents) == 1, "only the report that came with a trace goes on with it"
-    assert parents[0].startswith(f"00-{TRACE}-")
-    found = list(spans_of(collector))
-    assert {span.trace_id.hex() for _, span in found} == {TRACE}
-    ids = {span.span_id.hex() for _, span in found} | {CALLER}
-    assert all(span.parent_span_id.hex() in ids for _, span in found), "a span hangs in the air"
-    assert parents[0].split("-")[2] in ids
+        await eventually(collected, 20, "every service has sent its spans, and none hangs in the air", seen)
+    assert len(parents()) == 1, "only the report that came with a trace goes on with it"
+    assert parents()[0].startswith(f"00-{TRACE}-")
+    assert {span.trace_id.hex() for _, span in spans_of(collector)} == {TRACE}
     assert b"secret words" not in b"".join(request.body for request in collector.requests)

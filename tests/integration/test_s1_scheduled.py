@@ -42,7 +42,11 @@ class Team(World):
         return identity
 
     async def claim(self, identity: str, member: UUID) -> Any:
-        return await self.call("POST", f"/scheduled-activity/{identity}/claim", X_USER_ID=str(member))
+        """Claim, and again while a busy server asks to come again (503)."""
+        while True:
+            answer = await self.call("POST", f"/scheduled-activity/{identity}/claim", X_USER_ID=str(member))
+            if answer.status_code != 503:
+                return answer
 
 
 @pytest.fixture
