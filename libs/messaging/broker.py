@@ -48,7 +48,6 @@ class BrokerSettings:
     member: int = 1
     session_timeout_ms: int = 10_000
     records_max: int = 1_000  # in one batch of a consumer
-    linger_ms: int = 0  # how long a consumer waits for more once it has something
     fetch_max_bytes: int = 4 * 1024 * 1024
     partition_fetch_max_bytes: int = 256 * 1024
     publish_timeout_s: float = 10.0

@@ -1,6 +1,5 @@
 """How batches come from Kafka through FastStream to us: nothing is decoded, nothing sleeps, offsets are explicit."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Set
 from typing import Any
 
@@ -24,7 +23,6 @@ GRACEFUL_S = 30.0
 class PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc]
     """Waits until there is something. FastStream sleeps after an empty poll: 10 ms cost 2 % of a core, 50 ms delay."""
 
-    linger_s = 0.0
     broken: str | None = None
     sessions: Sessions | None = None
     taken_under: Set[TopicPartition] = frozenset()
@@ -57,18 +55,13 @@ class PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc]
             while True:
                 found = await super().getmany(*partitions, timeout_ms=POLL_MS, max_records=max_records)
                 self.taken_under = self.assignment()
-                if found and self.linger_s and sum(map(len, found.values())) < 50:
-                    await asyncio.sleep(self.linger_s)
-                    more = await super().getmany(timeout_ms=0, max_records=max_records)
-                    if self.assignment() is not self.taken_under:  # what was taken before comes again, to its owner
-                        found, self.taken_under = {}, self.assignment()
-                    for partition, records in more.items():
-                        found.setdefault(partition, []).extend(records)
                 if found:
                     break
         except KafkaError as error:
             self.broken = f"{type(error).__name__}: {error}"
             raise
+        if self.sessions is not None:
+            self.sessions.flow.note(sum(map(len, found.values())))
         return found  # type: ignore[no-any-return]
 
 
@@ -140,7 +133,7 @@ async def connect(
         no_reply=True,
     )(receive)
     await broker.connect()
-    _read_patiently(broker, settings, assignment)
+    _read_patiently(broker, assignment)
     try:
         await broker.start()
     except BaseException:
@@ -164,14 +157,13 @@ def _make_broker(settings: BrokerSettings, group: str) -> KafkaBroker:
     )
 
 
-def _read_patiently(broker: KafkaBroker, settings: BrokerSettings, assignment: Assignment) -> None:
+def _read_patiently(broker: KafkaBroker, assignment: Assignment) -> None:
     """Have the broker read with a `PatientConsumer`, which the assignment then knows."""
     configuration = broker.config.broker_config
     build = configuration.builder
 
     def build_patient(**options: Any) -> PatientConsumer:
         consumer = PatientConsumer(**(build.keywords | options))  # type: ignore[attr-defined]
-        consumer.linger_s = settings.linger_ms / 1000
         assignment.consumer = consumer
         return consumer
 

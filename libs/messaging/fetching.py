@@ -15,8 +15,13 @@ from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.protocol.api import RequestStruct, Response
 from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v11
 
+from libs.messaging.flow import Flow
+from libs.messaging.records import quicken
+
 EPOCH_MAX = 2**31 - 1
 SESSION_UNKNOWN = 70
+GATHER_MS, GATHER_BYTES = 15, 128 * 1024
+"""While many events come the broker answers a fetch once it has so many bytes, or after that time."""
 
 _Place = tuple[str, int]
 _Process = Callable[[Any, int, Any], Coroutine[Any, Any, bool]]
@@ -61,12 +66,17 @@ class Session:
 
 
 class Sessions:
-    """The sessions of one consumer, by broker. `answered_at`: when one last answered, in seconds since 1970."""
+    """The sessions of one consumer, by broker. `answered_at`: when one last answered, in seconds since 1970.
+
+    `flow` is told by the consumer what came.
+    """
 
     def __init__(self, fetcher: Fetcher) -> None:
         self.answered_at = 0.0
+        self.flow = Flow()
         self._sessions: dict[int, Session] = defaultdict(Session)
         self._assignment: Any = None
+        self._records: Mapping[Any, Any] = fetcher._records  # noqa: SLF001
         self._process: _Process = fetcher._proc_fetch_request  # noqa: SLF001 - there is no seam for it
         fetcher._proc_fetch_request = self._fetch  # noqa: SLF001
 
@@ -76,10 +86,14 @@ class Sessions:
             for each in self._sessions.values():
                 each.begin_anew()
         session = self._sessions[node_id]
+        if self.flow.is_strong():
+            request._max_wait_ms, request._min_bytes = GATHER_MS, GATHER_BYTES  # noqa: SLF001
         try:
-            return await self._process(assignment, node_id, _Fetch(request, session, self._note))
+            has_new = await self._process(assignment, node_id, _Fetch(request, session, self._note))
         finally:
             session.ended()
+        quicken(self._records.values())
+        return has_new
 
     def _note(self, session: Session, answer: Any) -> None:
         self.answered_at = time.time()

@@ -18,6 +18,7 @@ from libs.errors import Unavailable
 from libs.messaging import metrics, outbox
 from libs.messaging.backlog import READ_ONLY, Backlog
 from libs.messaging.broker import BrokerSettings, spare_logs
+from libs.messaging.flow import Flow
 from libs.messaging.held import Held, save_held
 from libs.messaging.publisher import Publisher
 from libs.messaging.windows import Windows
@@ -27,6 +28,8 @@ GATHER_ROWS = 50
 GATHER_S = 0.005
 """Unless a read brings 50 rows, the next begins 5 ms after it: small batches make consumers 40 times dearer. Events
 that have waited here once come in groups to the next relay and do not wait there again."""
+GATHER_MANY_S = 0.015
+"""The same while many events come."""
 POLL_S = 0.020
 STAND_BY_S = 1.0
 RETRY_MAX_S = 5.0
@@ -68,6 +71,7 @@ class Relay:
         self._done = ""
         self._held = Held(database.name, self._publisher)
         self._backlog = Backlog()
+        self._flow = Flow()
         database.on_append(self.wake)
 
     def wake(self) -> None:
@@ -166,10 +170,12 @@ class Relay:
                 retry_s = min(retry_s * 2, RETRY_MAX_S)
                 continue
             retry_s = 0.1
+            self._flow.note(count)
             if count >= GATHER_ROWS:
                 continue
+            gather_s = GATHER_MANY_S if self._flow.is_strong() else GATHER_S
             poll_s = POLL_S if count else min(poll_s * 2, self._broker.outbox_poll_max_s)
-            await asyncio.sleep(max(0.0, began + GATHER_S - time.monotonic()))
+            await asyncio.sleep(max(0.0, began + gather_s - time.monotonic()))
             await self._sleep(poll_s)
 
     def _forget_trouble(self) -> None:
