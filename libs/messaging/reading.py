@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
-from libs.contracts.decoding import decoder_of
+from libs.contracts.decoding import decoder_of, part_decoder_of
 from libs.contracts.event import Event
+from libs.contracts.ids import quick
 from libs.contracts.topics import BY_NAME
 from libs.database import Transaction
 from libs.messaging.broker import Record
@@ -16,6 +17,8 @@ from libs.turns import give_way
 BUSINESSES_MAX = 10_000
 SUBJECTS = ("activity", "interaction")
 """Where an event holds what it is about, if not itself."""
+IDS = ("activity_id", "receipt_id")
+"""What handlers use as keys, several times each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +113,16 @@ class _Shelf:
 
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
-        self._decode = decoder_of(subscription.model)
-        self._subject = next((name for name in SUBJECTS if name in subscription.model.model_fields), None)
-        self._business = _business_of(subscription.model)
+        model = subscription.model
+        self._subject = next((name for name in SUBJECTS if name in model.model_fields), None)
+        self._decode = (
+            part_decoder_of(model, self._subject, subscription.only)
+            if subscription.only and self._subject is not None
+            else decoder_of(model)
+        )
+        self._business, self._ids = _names_of(model, self._subject)
         self._placed: dict[object, tuple[Record, int | None]] = {}
-        self._known: dict[bytes, UUID] = {}
+        self._known: dict[bytes, tuple[UUID, int]] = {}
 
     def place(self, record: Record, version: int | None) -> None:
         """Put a record here, unless it is known by its key and version."""
@@ -135,9 +143,12 @@ class _Shelf:
         return taken
 
     async def decode(self, items: Sequence[tuple[Record, int | None]], poison: list[Poison]) -> list[Any]:
-        """Decode records; what cannot be decoded, or says something else than its key and headers, is poison."""
+        """Decode records; what cannot be decoded, or says something else than its key and headers, is poison.
+
+        The events of a business share one id of it, and `IDS` are quick ones.
+        """
         events = []
-        decode, inner = self._decode, self._subject
+        decode, inner, business, ids = self._decode, self._subject, self._business, self._ids
         for number, (record, version) in enumerate(items):
             await give_way(number)
             try:
@@ -145,26 +156,35 @@ class _Shelf:
                 subject = event if inner is None else getattr(event, inner)
                 if version is not None and subject.version != version:
                     raise Unreadable(f"ce_version is {version}, the version inside is {subject.version}")
-                if self._named(record.key) != self._business(subject):
+                business_id, number_of_it = self._named(record.key)
+                if getattr(subject, business).int != number_of_it:
                     raise Unreadable("the business in the key is not the business inside")
+                setattr(subject, business, business_id)
+                for name in ids:
+                    setattr(subject, name, quick(getattr(subject, name)))
             except (ValueError, TypeError, AttributeError, RecursionError) as error:
                 poison.append(Poison(record, f"{type(error).__name__}: {error}"))
             else:
                 events.append(event)
         return events
 
-    def _named(self, key: bytes | None) -> UUID:
-        """Read the business in a key; a business sends many records, so it is remembered."""
+    def _named(self, key: bytes | None) -> tuple[UUID, int]:
+        """Read the business in a key, also as a number; a business sends many records, so it is remembered."""
         text = (key or b"")[:36]
-        business_id = self._known.get(text)
-        if business_id is None:
+        named = self._known.get(text)
+        if named is None:
             if len(self._known) >= BUSINESSES_MAX:
                 self._known.clear()
-            business_id = self._known[text] = UUID(text.decode())
-        return business_id
+            business_id = quick(text.decode())
+            named = self._known[text] = business_id, business_id.int
+        return named
 
 
-def _business_of(model: type[Event]) -> Callable[[Any], UUID]:
-    if "business_id" in model.model_fields or any(name in model.model_fields for name in SUBJECTS):
-        return lambda subject: subject.business_id
-    return lambda subject: subject.id
+def _names_of(model: type[Event], inner: str | None) -> tuple[str, tuple[str, ...]]:
+    """Name where the subject of an event holds its business, and which of `IDS` it has."""
+    subject = model if inner is None else model.model_fields[inner].annotation
+    assert subject is not None
+    fields = subject.model_fields
+    return "business_id" if "business_id" in fields else "id", tuple(
+        name for name in IDS if name in fields and fields[name].annotation is UUID
+    )

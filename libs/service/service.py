@@ -17,7 +17,7 @@ from libs.database import Database, Transaction
 from libs.messaging.consumer import Consumer
 from libs.messaging.inbound import Inbound
 from libs.messaging.relay import Relay
-from libs.messaging.subscription import AsideHandler, Subscription
+from libs.messaging.subscription import AsideHandler, Part, Subscription
 from libs.prefixes import prefix_of
 from libs.service import idempotency, openapi, operations
 from libs.service.direct import Direct
@@ -79,7 +79,7 @@ class Service:
 
     def on(
         self,
-        model: type[E],
+        model: type[E] | Part[E],
         handler: Handler[E],
         *,
         topics: Sequence[str] = (),
@@ -90,8 +90,11 @@ class Service:
 
         `on_set_aside` is told of each record that can never be handled.
         """
+        only: tuple[str, ...] = ()
+        if isinstance(model, Part):
+            model, only = model
         names = tuple(topics) or tuple(topic.name for topic in TOPICS if topic.model is model)
-        self._subscriptions.append(Subscription(model, handler, names, latest, on_set_aside))
+        self._subscriptions.append(Subscription(model, handler, names, latest, on_set_aside, only))
 
     def hear_inbound(self, inbound: Inbound) -> None:
         """Hear topics that others write to, each in a group of its own."""

@@ -20,6 +20,14 @@ InteractionKey = tuple[UUID, UUID]
 """Business and interaction."""
 
 
+READ = (
+    "business_id", "activity_id", "version", "at", "type", "type_id", "due_at", "logged_at", "completed_at",
+    "cancelled_at", "retracted_at", "deleted_at", "direction", "assignee", "actor", "created_by", "logged_by",
+    "participants", "links", "source", "source_kind", "interaction_id", "privacy", "same", "same_as",
+)  # fmt: skip
+"""What `fact_of` reads of an activity."""
+
+
 class Fact(NamedTuple):
     """What is counted of an activity, in the order of its columns. No value is an empty string.
 

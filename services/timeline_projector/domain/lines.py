@@ -9,7 +9,7 @@ import orjson
 
 from libs.contracts.activity import Activity, Link, Times, links_shown, own_of, readers_of, state_of, team_of
 from libs.contracts.agent import agent_of
-from libs.contracts.ids import record_id_of
+from libs.contracts.ids import quick, record_id_of
 
 EVERY = UUID(int=0)
 """Stands for all records of an object."""
@@ -19,6 +19,15 @@ ActivityKey = tuple[UUID, UUID]
 
 InteractionKey = tuple[UUID, UUID]
 """Business and interaction."""
+
+
+READ = (
+    "business_id", "activity_id", "version", "at", "type", "type_id", "type_name", "subject", "summary", "source",
+    "source_kind", "direction", "created_at", "planned_at", "due_at", "occurred_at", "logged_at", "completed_at",
+    "cancelled_at", "retracted_at", "deleted_at", "interaction_id", "assignee", "actor", "created_by", "logged_by",
+    "participants", "links", "privacy", "same", "same_as",
+)  # fmt: skip
+"""What `head_of` reads of an activity."""
 
 
 class Head(NamedTuple):
@@ -163,7 +172,7 @@ def _entries(key: ActivityKey, shown: Head | Placed) -> list[Entry]:
         return []
     business_id, activity_id = key
     return [
-        Entry(business_id, name, UUID(record_id), shown.at, activity_id, shown.upcoming)
+        Entry(business_id, name, quick(record_id), shown.at, activity_id, shown.upcoming)
         for name, record_id in orjson.loads(shown.links)
     ]
 
