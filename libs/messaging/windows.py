@@ -18,6 +18,9 @@ CHUNK_ROWS = 2_000
 PAGE_ROWS = 50_000
 """After an outage a window may hold millions of rows: their places are sorted by pages of this many."""
 
+FEW_S = 2.0
+"""A window is short where the one before was read so lately: it holds what was committed since then."""
+
 CURSOR_S = 0.05
 """The cursor is stored at most so often: a relay that dies publishes again what it has published since."""
 
@@ -42,6 +45,23 @@ _READ = f"""{_PAGE} {CHUNK_ROWS})
         select * from outbox where xid = page.xid and id = page.id and day = page.day limit 1
     ) o) on true order by o.id"""  # noqa: S608
 
+_READ_FEW = f"""
+    with edge as materialized (
+        select coalesce($2::text::pg_snapshot, pg_current_snapshot()) as seen, $1::text::pg_snapshot as done
+    )
+    select edge.seen::text as seen, {_COLUMNS} from edge left join (
+        select {_COLUMNS} from (
+            select o.xid, {_COLUMNS} from outbox o
+            where xid >= (select pg_snapshot_xmax(done) from edge) and xid < (select pg_snapshot_xmax(seen) from edge)
+                and id > $3
+            union all
+            select o.* from pg_snapshot_xip((select done from edge)) as open (xid) cross join lateral (
+                select o.xid, {_COLUMNS} from outbox o where xid = open.xid and id > $3 offset 0) o
+        ) as o
+        where pg_visible_in_snapshot(xid, (select seen from edge)) order by id limit {CHUNK_ROWS}
+    ) o on true order by o.id"""  # noqa: S608
+"""As `_READ`, in one go over whole rows: a third of its cost for a window of a moment, too much for a long one."""
+
 _PLACES = f"{_PAGE} {PAGE_ROWS}) select xid::text, id, day from page order by id"  # noqa: S608
 
 _READ_PLACES = f"""
@@ -62,6 +82,7 @@ class Windows:
         self._whole = True
         self._unstored = False
         self._stored_at = 0.0
+        self._read_at = -FEW_S
 
     @property
     def place(self) -> tuple[str, int]:
@@ -91,7 +112,9 @@ class Windows:
                 if rows:
                     return rows
                 continue
-            rows = await self._connection.fetch(_READ, self._done, self._seen, self._after_id)
+            now = time.monotonic()
+            few, self._read_at = now < self._read_at + FEW_S, now
+            rows = await self._connection.fetch(_READ_FEW if few else _READ, self._done, self._seen, self._after_id)
             if rows[0]["id"] is not None:
                 self._seen, self._whole = rows[0]["seen"], len(rows) < CHUNK_ROWS
                 return rows
