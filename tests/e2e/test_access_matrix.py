@@ -13,6 +13,7 @@ import pytest
 
 from libs.contracts.ids import uuid7
 from tests.support import examples
+from tests.support.stage import Stage
 from tests.support.system import Business, Servers, System, eventually
 
 UUIDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -355,14 +356,13 @@ class World:
 
 
 @pytest.fixture(scope="module", params=["both walls", "queries alone"])
-async def world(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[World]:
-    system = System(servers, extra={"REFERENCE_WAIT_MAX_MS": "300"})
-    await system.prepare()
+async def world(request: pytest.FixtureRequest, stage: Stage) -> AsyncIterator[World]:
+    await stage.prepare()
     if request.param == "queries alone":
-        await alter_routes(servers, "bypassrls")
-    await system.start()
+        await alter_routes(stage.servers, "bypassrls")
     try:
-        async with httpx.AsyncClient(base_url=system.url, timeout=20) as client:
+        system = await stage.have(extra={"REFERENCE_WAIT_MAX_MS": "300"})
+        async with httpx.AsyncClient(base_url=system.url, timeout=60) as client:
             a, b = [await furnish(system, client) for _ in range(2)]
             shown = (await client.get("/api/directory/api-keys", headers=a.business.headers)).json()
             scopes = next(key["scopes"] for key in shown["results"] if key["name"] == "First key")
@@ -373,8 +373,8 @@ async def world(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterat
             revoked = await make_key(client, a, scopes, revoke=True)
             yield World(system, client, a, b, revoked, narrow)
     finally:
-        await system.stop()
-        await alter_routes(servers, "nobypassrls")
+        await stage.end()
+        await alter_routes(stage.servers, "nobypassrls")
 
 
 async def alter_routes(servers: Servers, attribute: str) -> None:
@@ -394,7 +394,7 @@ async def make_key(client: httpx.AsyncClient, tenant: Tenant, scopes: list[str],
     async def known() -> bool:
         return (await client.get("/readyz", headers={"X-API-KEY": key})).status_code == 200
 
-    await eventually(known, 10, "every service knows the key")
+    await eventually(known, 60, "every service knows the key")
     if revoke:
         gone = await client.delete(f"/api/directory/api-keys/{made.json()['id']}", headers=headers)
         assert gone.status_code == 204
@@ -479,7 +479,7 @@ async def until_told(client: httpx.AsyncClient, tenant: Tenant) -> None:
         talk = await client.get(f"/api/interactions/{things['interaction']}/messages", headers=headers)
         return receipt["status"] == "applied" and "delivery" in things and talk.status_code == 200
 
-    await eventually(told, 20, "a delivery is owed")
+    await eventually(told, 60, "a delivery is owed")
 
 
 async def test_the_table_names_every_operation_and_no_other(world: World) -> None:

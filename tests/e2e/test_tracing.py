@@ -8,7 +8,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.support.sink import Sink
-from tests.support.system import Business, Servers, System, eventually
+from tests.support.stage import Stage
+from tests.support.system import Business, System, eventually
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = "00f067aa0ba902b7"
@@ -22,13 +23,10 @@ async def collector() -> AsyncIterator[Sink]:
 
 
 @pytest.fixture
-async def traced(servers: Servers, collector: Sink) -> AsyncIterator[System]:
+async def traced(stage: Stage, collector: Sink) -> AsyncIterator[System]:
     extra = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url(""), "OTEL_BSP_SCHEDULE_DELAY": "100"}
-    running = System(servers, extra={**extra, "OTEL_TRACES_SAMPLER_ARG": "0"})
-    await running.prepare()
-    await running.start()
-    yield running
-    await running.stop()
+    yield await stage.have(extra={**extra, "OTEL_TRACES_SAMPLER_ARG": "0"})
+    await stage.end()  # before its collector
 
 
 def spans_of(collector: Sink) -> Iterator[tuple[str, Span]]:
@@ -57,7 +55,7 @@ async def _report(client: httpx.AsyncClient, business: Business, ref: str, **hea
 
 
 async def test_a_report_is_one_trace_up_to_its_webhook(traced: System, collector: Sink) -> None:
-    async with httpx.AsyncClient(base_url=traced.url, timeout=10) as client, Sink.started() as sink:
+    async with httpx.AsyncClient(base_url=traced.url, timeout=60) as client, Sink.started() as sink:
         business = await traced.make_business(client)
         made = await client.post(
             "/api/webhooks/endpoints",
@@ -79,12 +77,12 @@ async def test_a_report_is_one_trace_up_to_its_webhook(traced: System, collector
             hanging = {span.parent_span_id.hex() for _, span in found} | {each.split("-")[2] for each in parents()}
             return {service for service, _ in found} >= SERVICES and hanging <= ids_of(found)
 
-        await eventually(told, 20, "both webhooks arrive", traced.tail)
+        await eventually(told, 60, "both webhooks arrive", traced.tail)
 
         def seen() -> str:
             return f"sent so far: {sorted({(service, span.name) for service, span in spans_of(collector)})}"
 
-        await eventually(collected, 20, "every service has sent its spans, and none hangs in the air", seen)
+        await eventually(collected, 60, "every service has sent its spans, and none hangs in the air", seen)
     assert len(parents()) == 1, "only the report that came with a trace goes on with it"
     assert parents()[0].startswith(f"00-{TRACE}-")
     assert {span.trace_id.hex() for _, span in spans_of(collector)} == {TRACE}
