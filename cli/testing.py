@@ -7,10 +7,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from cli import images, output
 from cli.place import ROOT, Working, read_json
@@ -20,8 +23,11 @@ from libs.embedded.postgres import PostgresServer
 
 PREFIX = "activities-test-"
 FAULTS = "about 15 minutes more"
-BESIDE = "tests/e2e"
-SHOW_S = 0.5
+E2E = "tests/e2e"
+ALONE = {"the plan of faults": ("faults",), "e2e, on servers of their own": ("health", "outages", "rebuild", "upgrade")}
+"""End-to-end files that share nothing with the others."""
+INTEGRATION_SHARES = 3
+LOOK_S = 0.2
 SLOWEST = ("--durations=15", "--durations-min=2")
 """What takes longest is named after a whole run, since its time is bounded."""
 NOT_APART = {
@@ -36,6 +42,17 @@ CHECKS: dict[str, Sequence[str]] = {
 }
 
 
+@dataclass
+class Share:
+    """A run of pytest over some of the tests, and what it says."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    words: IO[bytes]
+    began: float
+    seconds: float = 0.0
+
+
 def run(arguments: Sequence[str], faults: bool, containers: bool, apart: bool) -> int:
     """Return pytest's code, or that of the first check that fails. With arguments the checks are left out.
 
@@ -45,7 +62,7 @@ def run(arguments: Sequence[str], faults: bool, containers: bool, apart: bool) -
         return 1
     command = [sys.executable, "-m", "pytest", *arguments]
     if apart and not arguments:
-        command.append(BESIDE)
+        command.append(E2E)
         for path, reason in NOT_APART.items():
             output.say(f"left out: {path} ({reason})")
             command.append(f"--ignore={path}")
@@ -57,43 +74,62 @@ def run(arguments: Sequence[str], faults: bool, containers: bool, apart: bool) -
         )
         surroundings = {**os.environ, **servers} | ({"ACTIVITIES_APART": "1"} if apart else {})
         if not arguments and not apart:
-            return _run_both([*command, *SLOWEST], surroundings)
+            return _run_all([*command, *SLOWEST], surroundings)
         return subprocess.run(command, cwd=ROOT, env=surroundings, check=False).returncode
 
 
-def _run_both(command: Sequence[str], surroundings: Mapping[str, str]) -> int:
-    """Run the end-to-end tests beside the others, since they wait more than they work; their words follow at the end.
+def _run_all(command: Sequence[str], surroundings: Mapping[str, str]) -> int:
+    """Run all shares, some beside others, since they wait nearly as much as they work; return the first bad code."""
+    waiting, running, ended = deque(_shares()), list[Share](), list[Share]()
+    at_once = len(os.sched_getaffinity(0)) + 1
+    output.say(f"{len(waiting)} runs of pytest, {at_once} at a time; each is shown when it has ended")
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                running.append(_begin(*waiting.popleft(), command, surroundings))
+            for share in [each for each in running if each.process.poll() is not None]:
+                running.remove(share)
+                ended.append(share)
+                _show(share)
+            time.sleep(LOOK_S)
+    finally:
+        for share in running:
+            share.process.send_signal(signal.SIGINT)
+        for share in running:
+            share.process.wait()
+    for share in ended:
+        output.say(f"{share.name}: {'passed' if share.process.returncode == 0 else 'FAILED'} ({share.seconds:.0f} s)")
+    return next((share.process.returncode for share in ended if share.process.returncode), 0)
 
-    Return the code of the first that failed.
-    """
-    output.say(f"{BESIDE} runs beside the others and is shown after them")
-    with tempfile.TemporaryFile() as words:
-        beside = subprocess.Popen(
-            [*command, BESIDE, "-o", "cache_dir=.pytest_cache/e2e"],
-            cwd=ROOT, env=surroundings, stdin=subprocess.DEVNULL, stdout=words, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        try:
-            code = subprocess.run([*command, "tests", f"--ignore={BESIDE}"], cwd=ROOT, env=surroundings, check=False)
-            _show(beside, words.fileno())
-        finally:
-            if beside.poll() is None:
-                beside.send_signal(signal.SIGINT)
-                beside.wait()
-    return code.returncode or beside.returncode
+
+def _shares() -> Iterator[tuple[str, Sequence[str]]]:
+    """Deal out the tests to runs of pytest that take about as long, the longest first; each file is in one of them."""
+    alone = {name: [f"tests/e2e/test_{each}.py" for each in files] for name, files in ALONE.items()}
+    yield from alone.items()
+    yield "e2e", ["tests/e2e", *(f"--ignore={path}" for paths in alone.values() for path in paths)]
+    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "integration").glob("test_*.py"))
+    for number in range(INTEGRATION_SHARES):
+        yield f"integration, {number + 1} of {INTEGRATION_SHARES}", files[number::INTEGRATION_SHARES]
+    yield "all others", ["tests", "--ignore=tests/e2e", "--ignore=tests/integration"]
 
 
-def _show(running: subprocess.Popen[bytes], words: int) -> None:
-    """Write what a process has written to a file, until it ends."""
-    shown = 0
-    while True:
-        ended = running.poll() is not None
-        while part := os.pread(words, 1 << 16, shown):
-            shown += len(part)
-            sys.stdout.buffer.write(part)
-            sys.stdout.flush()
-        if ended:
-            return
-        time.sleep(SHOW_S)
+def _begin(name: str, paths: Sequence[str], command: Sequence[str], surroundings: Mapping[str, str]) -> Share:
+    words = tempfile.TemporaryFile()  # noqa: SIM115 closed when it is shown
+    process = subprocess.Popen(
+        [*command, *paths, "-o", f"cache_dir=.pytest_cache/{name.replace(' ', '-')}"],
+        cwd=ROOT, env=surroundings, stdin=subprocess.DEVNULL, stdout=words, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    return Share(name, process, words, time.monotonic())
+
+
+def _show(share: Share) -> None:
+    """Write what a share has said, which has ended."""
+    share.seconds = time.monotonic() - share.began
+    output.say(f"{share.name}:")
+    with share.words as words:
+        words.seek(0)
+        shutil.copyfileobj(words, sys.stdout.buffer)
+    sys.stdout.flush()
 
 
 def _check() -> bool:
