@@ -21,6 +21,8 @@ from services import NAMES
 from services.__main__ import create
 
 DIFFERENT, NOT_DRAINED = 1, 2
+PATIENCE_S = 240.0
+"""How long a test lets everything drain, on a slow machine too."""
 CONNECTIONS = {"routes_max": 1, "workers_max": 2}
 
 
@@ -58,7 +60,7 @@ async def drain_and_reconcile(environment: Mapping[str, str], business: str) -> 
     with surroundings(environment):
         settings, heard = ServiceSettings(), groups()
         async with open_stores(settings) as stores:
-            await drain(stores, heard, settings.broker(), lambda left: None)
+            await drain(stores, heard, settings.broker(), lambda left: None, PATIENCE_S)
             return [difference async for difference in reconcile(stores, UUID(business), full=True)]
 
 

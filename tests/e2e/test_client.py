@@ -26,7 +26,7 @@ from activities_client.models import Entity, LogBody, PlanBody, Problem, RecordB
 url, key, business_id, user_id = sys.argv[1:]
 client = AuthenticatedClient(
     base_url=url, token=key, prefix="", auth_header_name="X-API-KEY",
-    headers={"X-BUSINESS-ID": business_id, "X-USER-ID": user_id},
+    headers={"X-BUSINESS-ID": business_id, "X-USER-ID": user_id, "Prefer": "wait=30"},
 )
 refused = schedule.sync(client=client, body=PlanBody(activity_object_name="no_such_type"))
 assert isinstance(refused, Problem) and refused.errors[0].field == "activity_object_name", refused

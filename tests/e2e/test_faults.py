@@ -31,7 +31,7 @@ async def installation() -> AsyncIterator[Installation]:
             yield running
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_800)
 async def test_nothing_is_lost_doubled_or_forbidden_under_a_plan_of_faults(installation: Installation) -> None:
     manner = Manner(tenants=2, rate=40, bulk_share=2.0, activities_min=ACTIVITIES)
     done = await run_round(installation, PLAN, SEED, manner)

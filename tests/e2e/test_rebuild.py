@@ -37,7 +37,7 @@ VOLATILE = {"answered_at"}
 """Columns in which hearing the same answer again may leave a later time."""
 
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 """The first test waits for everything that the fixtures do before it."""
 
 
@@ -59,7 +59,7 @@ async def sink() -> AsyncIterator[Sink]:
 @pytest.fixture(scope="module")
 async def loaded(system: System, sink: Sink) -> Business:
     """A business whose reports came in any order while a second process joined, left, joined and was killed."""
-    async with httpx.AsyncClient(base_url=system.url, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=system.url, timeout=60) as client:
         business = await system.make_business(client)
         endpoint = {"url": sink.url("/told"), "event_types": ["activity.logged"]}
         made = await client.post("/api/webhooks/endpoints", headers=business.headers, json=endpoint)
@@ -76,14 +76,14 @@ async def loaded(system: System, sink: Sink) -> Business:
             await second.stop()
             await second.start()
             await second.kill()
-            await eventually(lambda: has_reported(upstream), 60, f"{ACTIVITIES_MIN} activities are acknowledged")
+            await eventually(lambda: has_reported(upstream), 120, f"{ACTIVITIES_MIN} activities are acknowledged")
             upstream.stop()
         await upstream.finish()
     assert await drain_and_reconcile(system.environment, business.id) == []
     told = {ref for ref, end in upstream.ledger.ends.items() if end in ("logged", "completed")}
     told &= {source_ref.rpartition("-")[0] for source_ref in upstream.ledger.activities}
     count = len(told) + CONVERSATIONS  # each conversation became an activity
-    await sink.until(lambda requests: len({r.headers["webhook-id"] for r in requests}) == count, 30)
+    await sink.until(lambda requests: len({r.headers["webhook-id"] for r in requests}) == count, 90)
     return business
 
 

@@ -67,7 +67,7 @@ async def releases(own_servers: Servers, tmp_path: Path) -> AsyncIterator[tuple[
         await system.stop()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_releases_side_by_side_lose_nothing_forward_back_and_forward(releases: tuple[System, System]) -> None:
     before, now = releases
     transport = Either(random.Random(SEED))
@@ -118,14 +118,14 @@ async def _more(client: httpx.AsyncClient, upstream: Upstream, business: Busines
     async def reached() -> bool:
         return len(upstream.ledger.activities) >= enough
 
-    await eventually(reached, 60, f"{enough} activities are acknowledged")
+    await eventually(reached, 120, f"{enough} activities are acknowledged")
     receipt_id = list(upstream.ledger.receipts.values())[-1]
 
     async def answered() -> bool:
         receipt = await client.get(f"/ingest/receipts/{receipt_id}", headers=business.headers)
         return receipt.status_code == 200 and receipt.json()["status"] != "accepted"
 
-    await eventually(answered, 30, f"receipt {receipt_id} is answered")
+    await eventually(answered, 90, f"receipt {receipt_id} is answered")
 
 
 async def test_restart_brings_databases_up_to_date_before_it_replaces_anything(

@@ -41,7 +41,7 @@ PREFIXES = {
     "webhooks": "webhook-dispatcher",
     "directory": "directory",
 }
-KNOWN_S = 30.0
+KNOWN_S = 60.0
 HEALTHY_S = 120.0
 
 

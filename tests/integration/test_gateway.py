@@ -155,7 +155,7 @@ async def test_a_write_goes_elsewhere_when_nobody_listens_and_waits_for_a_better
     async def back() -> bool:
         return (await world.client.post("/a", content=b"x")).text == "second"
 
-    await eventually(back, 10, "it is found again")
+    await eventually(back, 60, "it is found again")
 
 
 @pytest.mark.parametrize("mode", ["unready", "silent"])
@@ -165,14 +165,14 @@ async def test_one_that_is_not_ready_gets_no_requests_until_it_is(world: World, 
     async def left_out() -> bool:
         return b"taking" in world.log.read_bytes()
 
-    await eventually(left_out, 30, "it is left out", world.log.read_text)
+    await eventually(left_out, 90, "it is left out", world.log.read_text)
 
     async def settled() -> bool:  # nginx takes a moment for another configuration
         before = len(world.first.asked())
         answers = {await posted(world) for _ in range(6)}
         return answers == {"second"} and len(world.first.asked()) == before
 
-    await eventually(settled, 30, "the other answers alone")
+    await eventually(settled, 90, "the other answers alone")
     waiting = (await world.client.get("/readyz")).json()
     assert waiting["ready"] is False
     assert [word.split()[0] for word in waiting["waiting_for"]] == ["a-1"]
@@ -181,7 +181,7 @@ async def test_one_that_is_not_ready_gets_no_requests_until_it_is(world: World, 
     async def again() -> bool:
         return await posted(world) == "first"
 
-    await eventually(again, 30, "it takes requests again", world.log.read_text)
+    await eventually(again, 90, "it takes requests again", world.log.read_text)
 
 
 async def posted(world: World) -> str:
@@ -217,7 +217,7 @@ async def test_it_finishes_what_it_has_in_hand_when_it_ends(world: World) -> Non
             writer.close()
             return False
 
-        await eventually(refused, 10, "it takes nothing new")
+        await eventually(refused, 60, "it takes nothing new")
         world.other.go_on.set()
         assert b"".join([chunk async for chunk in chunks]) == b"last"
     assert await asyncio.to_thread(world.process.wait, 20) == 0
@@ -246,7 +246,7 @@ async def test_the_configuration_that_is_printed_serves_from_an_nginx_without_a_
                 except httpx.TransportError:
                     return False
 
-            await eventually(alive, 20, "nginx listens")
+            await eventually(alive, 60, "nginx listens")
             for method in ("GET", "POST", "PUT", "DELETE"):
                 assert (await client.request(method, "/api/directory/members")).text == "service"
             assert (await client.get("/nowhere")).json()["code"] == "no_such_route"

@@ -302,7 +302,7 @@ async def until_waiting(database: Database) -> None:
     waits = "select exists (select from pg_locks where relation = 'erasure'::regclass and not granted)"
     over = "select exists (select from erasure where finished_at is not null)"
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (await connection.fetchval(waits) or await connection.fetchval(over)):
                 await asyncio.sleep(0.01)
     finally:

@@ -145,7 +145,7 @@ async def test_of_two_that_come_at_once_the_second_waits_for_the_first(world: Wo
                 asked = "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
                 return bool(await looking.value(asked))
 
-        await eventually(waits, 5, "the second report waits for the slot of its contact")
+        await eventually(waits, 60, "the second report waits for the slot of its contact")
     await second
     assert sorted(map(len, linked(await current(world)))) == [1, 2]
 

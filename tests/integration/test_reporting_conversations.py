@@ -121,7 +121,7 @@ async def test_two_workers_at_once_count_conversation_and_activity_once(
         else:
             await count_conversations(tx, [early])
         later = asyncio.create_task(hear(database, [late]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await tx.value(WAITERS):
                 await asyncio.sleep(0.01)
         assert not later.done()

@@ -101,7 +101,7 @@ async def test_two_writers_of_one_activity_never_both_see_it_uncounted(
     async with database.work() as tx:
         await count_activities(tx, [event(moved)])
         later = asyncio.create_task(_hear(database, [event(done)]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await tx.value(WAITERS):
                 await asyncio.sleep(0.01)
         assert not later.done()

@@ -148,9 +148,9 @@ async def test_a_caller_who_leaves_does_not_hold_up_those_who_wait(world: World)
         await asyncio.sleep(0.003)
         for task in tasks[::3]:
             task.cancel()
-        ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
+        ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
         assert all(isinstance(each, asyncio.CancelledError) or each.status_code in (201, 503) for each in ended)
-    assert (await asyncio.wait_for(world.call("POST", "/scheduled-activity", body), 5)).status_code == 201
+    assert (await asyncio.wait_for(world.call("POST", "/scheduled-activity", body), 30)).status_code == 201
 
 
 async def test_a_report_that_waited_is_in_the_answer_to_the_log_that_it_waited_for(world: World) -> None:

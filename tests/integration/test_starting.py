@@ -42,9 +42,9 @@ async def test_service_whose_migrations_are_missing_says_so_and_starts_when_they
         )
 
     starting = asyncio.create_task(process._start(service))
-    await eventually(says_why, 10, "it says what is missing")
+    await eventually(says_why, 60, "it says what is missing")
     await owner.execute("alter table away rename to access_copy")
-    await eventually(started, 10, "it has started")
+    await eventually(started, 60, "it has started")
     await starting
     await service.stop()
     await client.aclose()

@@ -143,7 +143,7 @@ async def test_two_workers_at_once_show_conversation_and_activity_once(
 
 
 async def until_waiting(count: Callable[[], Awaitable[int]]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await count():
             await asyncio.sleep(0.01)
 

@@ -107,7 +107,7 @@ async def test_second_worker_waits_for_the_first_and_sees_what_it_wrote(make_dat
     async with database.work() as tx:
         await show_activities(tx, [event(plan)])
         later = asyncio.create_task(_hear(database, [event(done)]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await tx.value(WAITERS):
                 await asyncio.sleep(0.01)
         assert not later.done()

@@ -146,7 +146,7 @@ async def listening(owner: Any) -> set[int]:
 
 async def test_line_that_is_cut_says_so_and_workers_take_it_up_again(case: Case) -> None:
     owner = await asyncpg.connect(case.database.urls.owner)
-    async with case.database.line("somewhere") as line, dispatching(case.database), asyncio.timeout(10):
+    async with case.database.line("somewhere") as line, dispatching(case.database), asyncio.timeout(60):
         while len(cut := await listening(owner)) < 2:
             await asyncio.sleep(0.02)
         for pid in cut:

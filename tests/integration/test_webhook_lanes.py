@@ -77,7 +77,7 @@ async def shards_of(database: Database) -> Counter[UUID | None]:
 async def shared(database: Database, *dispatchers: Dispatcher) -> None:
     """Wait until the shards are shared out evenly among these."""
     even = {one.worker: lease.SHARDS // len(dispatchers) for one in dispatchers}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await shards_of(database) != even:
             await asyncio.sleep(0.02)
 
@@ -145,7 +145,7 @@ async def test_endpoint_that_fails_is_parked_and_what_it_is_owed_keeps_its_attem
         sink.by_path["/hook"] = Answer(500)
         await make_endpoint(database, BUSINESS, sink.url())
         await hear(database, [event_of(BUSINESS) for _ in range(30)], dispatcher)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 async with database.work() as tx:
                     row = await tx.find("select held_for, holds, held_until > now() as held from endpoint")
@@ -172,7 +172,7 @@ async def test_parked_endpoint_gets_one_probe_and_goes_on_when_that_arrives(data
             )
         async with dispatching(database):
             await eventually(database, all_are("delivered", 5))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while True:
                     async with database.work() as tx:
                         if await tx.value("select holds = 0 and held_until is null from endpoint"):
@@ -228,7 +228,7 @@ async def test_frozen_worker_that_wakes_up_changes_nothing(database: Database) -
                 await eventually(database, all_are("delivered", 6))
                 before, attempts = await deliveries_of(database), await attempts_of(database)
                 process.send_signal(signal.SIGCONT)
-                async with asyncio.timeout(10):  # it is there again and has its share
+                async with asyncio.timeout(60):  # it is there again and has its share
                     while len(await shards_of(database)) < 2:
                         await asyncio.sleep(0.02)
                 await until(lambda: not taking_over.problems())

@@ -16,7 +16,7 @@ from libs.contracts.topics import BY_NAME, BY_TYPE, Topic, dead_letter_topic
 from libs.messaging.broker import BrokerSettings, Record
 
 PARTITIONS = 2
-DEADLINE_S = 15.0
+DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

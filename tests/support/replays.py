@@ -45,7 +45,7 @@ class Case:
         return made
 
     async def until(self, id_: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        deadline = datetime.now(UTC) + timedelta(seconds=15)
+        deadline = datetime.now(UTC) + timedelta(seconds=60)
         while not holds(shown := (await self.call("GET", f"{REPLAYS}/{id_}")).json()):
             assert datetime.now(UTC) < deadline, shown
             await asyncio.sleep(0.02)

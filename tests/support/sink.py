@@ -66,11 +66,11 @@ class Sink:
         """Name a URL of this receiver."""
         return f"http://127.0.0.1:{self.port}{path}"
 
-    async def received(self, count: int, within_s: float = 10.0) -> list[Request]:
+    async def received(self, count: int, within_s: float = 60.0) -> list[Request]:
         """Wait until there have been `count` requests. Raises TimeoutError."""
         return await self.until(lambda requests: len(requests) >= count, within_s)
 
-    async def until(self, holds: Callable[[list[Request]], bool], within_s: float = 10.0) -> list[Request]:
+    async def until(self, holds: Callable[[list[Request]], bool], within_s: float = 60.0) -> list[Request]:
         """Wait until something holds for what was received. Raises TimeoutError."""
         async with asyncio.timeout(within_s), self._arrived:
             await self._arrived.wait_for(lambda: holds(self.requests))

@@ -72,6 +72,11 @@ class Business:
     def headers(self) -> dict[str, str]:
         return {"X-API-KEY": self.api_key, "X-BUSINESS-ID": self.id, "X-USER-ID": self.user_id}
 
+    @property
+    def patient(self) -> dict[str, str]:
+        """The headers of one who waits for a `min_version` on a slow machine too."""
+        return {**self.headers, "Prefer": "wait=30"}
+
 
 class System:
     """All services (or those named) in one child process, or apart; `kill` and `start` as often as a test likes.
@@ -247,7 +252,7 @@ class System:
         async def known() -> bool:
             return (await client.get(f"{self.url}/readyz", headers={"X-API-KEY": business.api_key})).status_code == 200
 
-        await eventually(known, 20, "every service knows the key", self.tail)
+        await eventually(known, 60, "every service knows the key", self.tail)
         return business
 
 

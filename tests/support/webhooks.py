@@ -25,6 +25,7 @@ from services.webhook_dispatcher.store.endpoints import EndpointState
 MASTER_KEY = "master-key-of-the-tests"
 LOCAL = AddressRules(read_networks("127.0.0.0/8,::1/128"), allow_http=True, any_port=True)
 POLICY = Policy(permits_max=16, lease_s=5.0, stop_s=2.0, stuck_s=30.0, schedule_s=(0.05, 0.05, 0.05))
+PATIENCE_S = 60.0
 ALL_TYPES = ("activity.logged", "activity.completed", "activity.appended")
 
 
@@ -106,8 +107,8 @@ async def attempts_of(database: Database) -> list[dict[str, Any]]:
 
 
 async def eventually(database: Database, holds: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
-    """Wait until something holds for the deliveries. Raises AssertionError after 10 s."""
-    deadline = datetime.now(UTC) + timedelta(seconds=10)
+    """Wait until something holds for the deliveries. Raises AssertionError after a minute."""
+    deadline = datetime.now(UTC) + timedelta(seconds=PATIENCE_S)
     while not holds(rows := await deliveries_of(database)):
         assert datetime.now(UTC) < deadline, f"still not so: {rows}"
         await asyncio.sleep(0.01)
@@ -115,8 +116,8 @@ async def eventually(database: Database, holds: Callable[[list[dict[str, Any]]],
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds. Raises AssertionError after 10 s."""
-    deadline = datetime.now(UTC) + timedelta(seconds=10)
+    """Wait until something holds. Raises AssertionError after a minute."""
+    deadline = datetime.now(UTC) + timedelta(seconds=PATIENCE_S)
     while not holds():
         assert datetime.now(UTC) < deadline, "still not so"
         await asyncio.sleep(0.01)

@@ -29,11 +29,11 @@ async def test_a_task_that_runs_again_is_no_problem_any_more() -> None:
         return tasks.problems() == ["deliver: ValueError: odd"]
 
     tasks.start("deliver", deliver)
-    await eventually(runs_again, 5, "it is started again")
+    await eventually(runs_again, 30, "it is started again")
     assert tasks.problems() == ["deliver: Unavailable: the database is away"]
-    await eventually(well, 5, "what was wrong is forgotten")
+    await eventually(well, 30, "what was wrong is forgotten")
     fails.set()
-    await eventually(bad, 5, "what goes wrong later is told")
+    await eventually(bad, 30, "what goes wrong later is told")
     await tasks.stop()
 
 
@@ -49,6 +49,6 @@ async def test_a_task_that_keeps_failing_stays_a_problem() -> None:
         return len(told) >= 4
 
     tasks.start("deliver", deliver)
-    await eventually(four_times, 10, "it is started again and again")
+    await eventually(four_times, 30, "it is started again and again")
     assert told[1:4] == [["deliver: Unavailable: no"]] * 3
     await tasks.stop()
