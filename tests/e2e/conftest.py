@@ -44,9 +44,9 @@ async def own_servers() -> AsyncIterator[Servers]:
             yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def killed_servers() -> AsyncIterator[Servers]:
-    """PostgreSQL and Kafka of one file, which kills them and has them back quickly."""
+    """PostgreSQL and Kafka of the files that kill them, and have them back quickly."""
     with thrown_away("e2e-killed") as directory:
         async with running_servers(directory, QUICK_SESSION) as running:
             yield running
