@@ -151,8 +151,7 @@ class KafkaServer:
     def _launch(self, program: Program) -> bool:
         properties = self._write_properties()
         self._format(program, properties)
-        share = [f"-XX:SharedArchiveFile={program.archive}"] if program.archive.exists() else []
-        process = self._spawn(program, share, properties)
+        process = self._spawn(program, _shared(program), properties)
         up = processes.wait_until(lambda: process.poll() is not None or self._answers(), START_S)
         if process.poll() is not None:
             return False
@@ -180,7 +179,8 @@ class KafkaServer:
         letters = string.ascii_letters + string.digits
         cluster = "".join(secrets.choice(letters) for _ in range(21)) + "A"  # 16 bytes in base 64: the last has 2 bits
         tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
-        processes.run([str(program.java), *_JVM, "-cp", program.class_path, *tool], START_S, self._account)
+        command = [str(program.java), *_JVM, *_shared(program), "-cp", program.class_path, *tool]
+        processes.run(command, START_S, self._account)
 
     def _archive_classes(self, program: Program) -> None:
         """Make the class-data archive by running a broker to ready and down again: later starts take half the time."""
@@ -217,6 +217,11 @@ class KafkaServer:
 
     def _answers(self) -> bool:
         return answers(self.bootstrap_servers)
+
+
+def _shared(program: Program) -> list[str]:
+    """Take the classes that are loaded already, if there are any."""
+    return [f"-XX:SharedArchiveFile={program.archive}"] if program.archive.exists() else []
 
 
 def answers(server: str) -> bool:

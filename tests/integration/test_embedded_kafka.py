@@ -15,16 +15,22 @@ from libs.embedded.kafka import QUICK_SESSION, KafkaServer
 from libs.embedded.processes import ServerFailed
 
 
-@pytest.fixture
-def server() -> Iterator[KafkaServer]:
-    """A running broker in a directory that the servers' account may enter."""
+@pytest.fixture(scope="module")
+def broker() -> Iterator[KafkaServer]:
+    """A broker in a directory that the servers' account may enter."""
     directory = Path(tempfile.mkdtemp(prefix="activities-embedded-"))
     directory.chmod(0o711)
-    running = KafkaServer(directory / "kafka", more=QUICK_SESSION)
-    running.start()
-    yield running
-    running.stop()
+    made = KafkaServer(directory / "kafka", more=QUICK_SESSION)
+    yield made
+    made.stop()
     shutil.rmtree(directory)
+
+
+@pytest.fixture
+def server(broker: KafkaServer) -> KafkaServer:
+    """It runs, whatever was done to it before."""
+    broker.start()
+    return broker
 
 
 async def _write(server: KafkaServer, topic: str, count: int) -> None:
