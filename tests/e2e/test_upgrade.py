@@ -60,7 +60,8 @@ def previous_release(directory: Path) -> Path:
 async def releases(own_servers: Servers, tmp_path: Path) -> AsyncIterator[tuple[System, System]]:
     """The release before, prepared, and this one, not yet; neither is running."""
     extra = {RETRIES[0]: RETRIES[1]}
-    before = System(own_servers, extra=extra, root=previous_release(tmp_path))
+    compiled = {"PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode")}
+    before = System(own_servers, extra=extra | compiled, root=previous_release(tmp_path))
     now = System(own_servers, extra={**extra, "OPERATOR_KEY": before.operator_key})
     yield before, now
     for system in (before, now):
