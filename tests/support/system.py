@@ -29,7 +29,7 @@ from libs.embedded.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 180.0
-STOP_S = 30.0
+STOP_S = 90.0
 APART = os.environ.get("ACTIVITIES_APART") == "1"
 BOTH_WAYS = [
     pytest.param(APART, id="apart" if APART else "together"),
