@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Protocol
+from typing import Literal, Protocol
 from uuid import UUID
 
 import asyncpg
@@ -22,11 +22,11 @@ from libs.errors import Unavailable
 ROUTES_MAX = 6
 WORKERS_MAX = 4
 KEYS_MAX = 1
+QUEUES_MAX = 3
 ACQUIRE_S = 5.0
 """How long a caller waits for a free connection before it is told that there is none."""
 
 DISK_FULL_S = 60.0
-BEGIN_ANEW = "begin; set local plan_cache_mode = force_custom_plan"
 
 SESSION = {
     "statement_timeout": "15s",
@@ -35,6 +35,10 @@ SESSION = {
     "jit": "off",
     "timezone": "UTC",
 }
+
+ANEW = {"plan_cache_mode": "force_custom_plan"}
+Kind = Role | Literal["queue"]
+"""Of a pool: `queue` are connections of workers who look into tables that fill and empty quickly."""
 
 _GONE = (
     OSError,
@@ -64,8 +68,10 @@ class Database:
     def __init__(self, urls: Urls, *, routes_max: int = ROUTES_MAX, workers_max: int = WORKERS_MAX) -> None:
         self.urls = urls
         self.name = urls.service
-        self._sizes: dict[Role, int] = {"routes": routes_max, "worker": workers_max, "keys": KEYS_MAX}
-        self._pools: dict[Role, asyncpg.Pool[asyncpg.Record]] = {}
+        self._sizes: dict[Kind, int] = {
+            "routes": routes_max, "worker": workers_max, "keys": KEYS_MAX, "queue": QUEUES_MAX,
+        }  # fmt: skip
+        self._pools: dict[Kind, asyncpg.Pool[asyncpg.Record]] = {}
         self._woken: list[Callable[[], None]] = []
         self._disk_full_at: float | None = None
         self.outbox_full = False  # set by the relay: routes may not append until it has caught up
@@ -74,15 +80,16 @@ class Database:
         """Open the pools. Raises Unavailable when the server does not answer."""
         encode_lists_quickly()
         with _unavailable(self.name):
-            for role, size in self._sizes.items():
-                self._pools[role] = await asyncpg.create_pool(
+            for kind, size in self._sizes.items():
+                queue, role = kind == "queue", _role(kind)
+                self._pools[kind] = await asyncpg.create_pool(
                     self.urls.of(role),
-                    min_size=1,
+                    min_size=0 if queue else 1,
                     max_size=size,
                     max_inactive_connection_lifetime=0,
                     init=_speak_json_as_bytes,
                     reset=_keep,
-                    server_settings=SESSION | {"application_name": self.urls.user_of(role)},
+                    server_settings=SESSION | {"application_name": self.urls.user_of(role)} | (ANEW if queue else {}),
                     command_timeout=20,
                 )
 
@@ -95,9 +102,9 @@ class Database:
                 pool.terminate()
         self._pools.clear()
 
-    def connections(self) -> dict[Role, tuple[int, int]]:
+    def connections(self) -> dict[Kind, tuple[int, int]]:
         """Count for each pool the connections in use and those it may have."""
-        return {role: (pool.get_size() - pool.get_idle_size(), self._sizes[role]) for role, pool in self._pools.items()}
+        return {kind: (pool.get_size() - pool.get_idle_size(), self._sizes[kind]) for kind, pool in self._pools.items()}
 
     def on_append(self, wake: Callable[[], None]) -> None:
         """Call `wake` after each commit that put something into the outbox."""
@@ -115,9 +122,9 @@ class Database:
         """Open a transaction of a consumer or loop, which sees all businesses.
 
         With `plan_anew` its statements are planned for the tables as they are now: a plan kept from when a queue was
-        empty reads it whole (claiming fell from 2,800 to 390 deliveries/s [measured]).
+        empty reads it whole (claiming fell from 2,800 to 390 deliveries/s [measured]). It has connections of its own.
         """
-        async with self._transaction("worker", BEGIN_ANEW if plan_anew else "begin") as tx:
+        async with self._transaction("queue" if plan_anew else "worker", "begin") as tx:
             yield tx
 
     @asynccontextmanager
@@ -155,23 +162,25 @@ class Database:
             yield line
 
     @asynccontextmanager
-    async def _transaction(self, role: Role, begin: str) -> AsyncIterator[Transaction]:
-        async with self._connection(role) as connection:
+    async def _transaction(self, kind: Kind, begin: str) -> AsyncIterator[Transaction]:
+        async with self._connection(kind) as connection:
             with _unavailable(self.name):
-                await connection.execute(begin)
-                tx = Transaction(connection)
-                tx.walled = role == "routes"
+                tx = Transaction(connection, begin, self.name)
+                tx.walled = kind == "routes"
                 tx.outbox_full = self.outbox_full and tx.walled
                 try:
                     yield tx
-                    failpoints.reach(f"{self.name}.commit.before")
+                    if tx.begun:
+                        failpoints.reach(f"{self.name}.commit.before")
                 except BaseException as error:
                     self._disk_full_at = _now() if isinstance(error, asyncpg.DiskFullError) else self._disk_full_at
                     if isinstance(error, asyncpg.PostgresError):
                         error.detail = None  # it quotes rows, and what an error says is logged and told by /healthz
-                    await _roll_back(connection)
+                    if tx.begun:
+                        await _roll_back(connection)
                     raise
-                await connection.execute("commit")
+                if tx.begun:
+                    await connection.execute("commit")
         if tx.appended:
             self._disk_full_at = None
         failpoints.reach(f"{self.name}.commit.after")
@@ -180,16 +189,20 @@ class Database:
         failpoints.reach(f"{self.name}.commit.reported")
 
     @asynccontextmanager
-    async def _connection(self, role: Role) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
-        if role not in self._pools:
+    async def _connection(self, kind: Kind) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
+        if kind not in self._pools:
             raise Unavailable(f"{self.name}: the database is not open")
-        pool = self._pools[role]
+        pool = self._pools[kind]
         with _unavailable(self.name):
             connection = await pool.acquire(timeout=ACQUIRE_S)
         try:
             yield connection
         finally:
             await pool.release(connection)
+
+
+def _role(kind: Kind) -> Role:
+    return "worker" if kind == "queue" else kind
 
 
 def _now() -> float:
