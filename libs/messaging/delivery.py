@@ -14,9 +14,10 @@ from libs.messaging.assignment import Assignment
 from libs.messaging.broker import Batch, BrokerSettings, Raw, Record
 from libs.messaging.fetching import Sessions
 
-POLL_MS = 1_000
 FETCH_WAIT_MS = 1_000
 """How long the broker holds a fetch open while there is nothing; what comes ends it at once."""
+PATIENCE_MS = 10_000
+"""How long the client waits for what wakes it up. By default its fetching looks five times a second for nothing."""
 GRACEFUL_S = 30.0
 
 
@@ -53,7 +54,7 @@ class PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         """Return records as soon as there are any."""
         try:
             while True:
-                found = await super().getmany(*partitions, timeout_ms=POLL_MS, max_records=max_records)
+                found = await super().getmany(*partitions, timeout_ms=PATIENCE_MS, max_records=max_records)
                 self.taken_under = self.assignment()
                 if found:
                     break
@@ -125,6 +126,7 @@ async def connect(
         parser=parse,
         listener=assignment,
         check_crcs=False,
+        consumer_timeout_ms=PATIENCE_MS,
         fetch_max_bytes=settings.fetch_max_bytes,
         fetch_max_wait_ms=FETCH_WAIT_MS,
         max_partition_fetch_bytes=settings.partition_fetch_max_bytes,
