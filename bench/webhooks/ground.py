@@ -10,8 +10,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,6 +89,19 @@ class Ground:
         if not processes.wait_until(lambda: self._answers(f"http://127.0.0.1:{port}/-/count"), READY_S):
             raise Trouble("the sink does not answer")
         return process, port
+
+    @contextmanager
+    def beside(self, module: str, *arguments: str) -> Iterator[None]:
+        """Run a module of the bench beside everything; it gets the sink's port and says when it is ready."""
+        command = [sys.executable, "-m", module, *arguments, str(self.sink_port)]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+            try:
+                assert process.stdout is not None
+                if not process.stdout.readline():
+                    raise Trouble(f"{module} has ended")
+                yield
+            finally:
+                process.kill()
 
     def start_worker(self, settings: Mapping[str, str] | None = None, *, wait: bool = True) -> int:
         """Start a worker; return its number."""

@@ -1,23 +1,29 @@
-"""From an event on the topic to the sink's log: W2 at steady rates, W3 with fan-out, W4 beside one that hangs."""
+"""From an event on the topic to the sink's log: W2 at steady rates beside the floor, W3 with fan-out, W4 beside one
+that hangs. What is compared is measured in turns, a few seconds each, and compared pair by pair."""
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from statistics import median
 
 from aiokafka import AIOKafkaProducer
 
 from bench.figures import Figure, percentile
+from bench.webhooks import floor
 from bench.webhooks.business import Tenant, make_endpoints, make_row, retire
 from bench.webhooks.ground import Ground
 from libs.contracts.ids import partition_of, uuid7
 from libs.database import Database
 
-WARM_S, SECONDS = 3, 15
+WARM_S, SECONDS, TURN_S = 1, 15, 5
+TURNS, PAIRS = 3, 5
 TARGETS_MS = {50: (4.0, 8.0), 200: (4.0, 10.0), 1_000: (None, 40.0)}
 FAN, FAN_RATE, FAN_P99_MS = 10, 100, 40.0
 HANGING_RATE, HEALTHY = 200, 19
 TIMES_MAX = 1.2
 PATIENCE_S = 30.0
+HEARD = "activity.completed"
 HEADERS = [
     ("ce_specversion", b"1.0"), ("ce_type", b"activity.completed"), ("ce_source", b"/activities/lifecycle"),
     ("ce_version", b"1"),
@@ -26,11 +32,35 @@ Sent = dict[str, tuple[float, float]]
 """By activity: when it was given to the producer, when the broker had it."""
 
 
-async def send(ground: Ground, rate: float, seconds: float, tenants: Sequence[Tenant]) -> Sent:
-    """Put events on their topic at a steady rate that waits for nothing, for these businesses in turn."""
+@dataclass(frozen=True)
+class Load:
+    """Events a second on a topic, for these businesses in turn; what is for `silent` ones is not waited for."""
+
+    rate: int
+    tenants: Sequence[Tenant]
+    silent: Collection[Tenant] = ()
+    fan: int = 1
+    topic: str = HEARD
+
+
+@dataclass
+class Seen:
+    """How long each took that arrived, in seconds: from the broker's acknowledgement, and from the producer."""
+
+    there: list[float] = field(default_factory=list)
+    given: list[float] = field(default_factory=list)
+
+    def add(self, other: "Seen") -> None:
+        """Add what was seen in another turn."""
+        self.there += other.there
+        self.given += other.given
+
+
+async def send(ground: Ground, load: Load, seconds: float) -> Sent:
+    """Put events on their topic at a steady rate that waits for nothing."""
     producer = AIOKafkaProducer(bootstrap_servers=ground.broker.bootstrap_servers, acks="all", linger_ms=0)
     await producer.start()
-    partitions, sent = ground.broker.partitions, Sent()
+    partitions, sent, rate, tenants = ground.broker.partitions, Sent(), load.rate, load.tenants
     rows = [make_row(tenants[n % len(tenants)].business_id, n) for n in range(int(rate * seconds))]
     began = time.monotonic() + 0.1
 
@@ -38,7 +68,7 @@ async def send(ground: Ground, rate: float, seconds: float, tenants: Sequence[Te
         key = bytes(row["key"])  # type: ignore[call-overload]
         given = time.monotonic()
         arriving = await producer.send(
-            "activity.completed", row["value"], key=key, partition=partition_of(key, partitions), headers=HEADERS
+            load.topic, row["value"], key=key, partition=partition_of(key, partitions), headers=HEADERS
         )
         await arriving
         sent[str(row["of"])] = given, time.monotonic()
@@ -53,14 +83,12 @@ async def send(ground: Ground, rate: float, seconds: float, tenants: Sequence[Te
     return sent
 
 
-async def run(
-    ground: Ground, rate: float, tenants: Sequence[Tenant], *, fan: int = 1, silent: Collection[Tenant] = ()
-) -> tuple[list[float], list[float]]:
-    """Send at a rate; return the seconds from the topic, and from the producer, to the sink, without `silent` ones."""
-    await send(ground, rate, WARM_S, tenants)
+async def run(ground: Ground, load: Load, seconds: float = TURN_S) -> Seen:
+    """Send for a second to get warm, then for as long as is measured; return what arrived."""
+    await send(ground, load, WARM_S)
     await ground.ask_sink("clear")
-    sent = await send(ground, rate, SECONDS, tenants)
-    expected = fan * sum(tenants[n % len(tenants)] not in silent for n in range(int(rate * SECONDS)))
+    sent = await send(ground, load, seconds)
+    expected = load.fan * sum(load.tenants[n % len(load.tenants)] not in load.silent for n in range(len(sent)))
     deadline, found = time.monotonic() + PATIENCE_S, []
     while time.monotonic() < deadline:
         found = [line for line in await ground.log() if line[4].startswith("/ok") and line[3] in sent]
@@ -71,65 +99,116 @@ async def run(
     for line in found:
         first.setdefault(line[2], (line[0], line[3]))
     pairs = [(at, *sent[activity]) for at, activity in first.values()]
-    return [max(0.0, at - there) for at, _, there in pairs], [at - given for at, given, _ in pairs]
+    return Seen([max(0.0, at - there) for at, _, there in pairs], [at - given for at, given, _ in pairs])
+
+
+async def in_turns(
+    turns: int, one: Callable[[], Awaitable[Seen]], other: Callable[[], Awaitable[Seen]]
+) -> list[tuple[Seen, Seen]]:
+    """Measure both in turns, now the one first and now the other, so that what changes on the machine hits both."""
+    pairs = []
+    for turn in range(turns):
+        if turn % 2:
+            second = await other()
+            pairs.append((await one(), second))
+        else:
+            first = await one()
+            pairs.append((first, await other()))
+    return pairs
 
 
 async def steady(ground: Ground, database: Database) -> list[Figure]:
-    """W2: 50, 200 and 1,000 events a second, one endpoint."""
+    """W2: 50, 200 and 1,000 events a second, one endpoint; in turns with the floor."""
     tenant, found = Tenant(uuid7()), list[Figure]()
     await make_endpoints(ground, database, tenant, ["/ok/0"])
-    for rate, (p50_ms, p99_ms) in TARGETS_MS.items():
-        there, given = await run(ground, rate, [tenant])
-        broker = [whole - part for whole, part in zip(given, there, strict=True)]
-        found += [
-            _figure("W2", f"{rate}/s: p50", there, 0.5, p50_ms),
-            _figure("W2", f"{rate}/s: p95", there, 0.95, None),
-            _figure("W2", f"{rate}/s: p99", there, 0.99, p99_ms),
-            _figure("W2", f"{rate}/s, from the producer: p50", given, 0.5, None),
-            _figure("W2", f"{rate}/s, from the producer: p99", given, 0.99, None),
-            _figure("W2", f"{rate}/s, the broker's acknowledgement alone: p99", broker, 0.99, None),
-        ]
+    with ground.beside("bench.webhooks.floor", ground.kafka.bootstrap_servers, ground.postgres.admin_url):
+        for rate, targets_ms in TARGETS_MS.items():
+            found += await _steady(ground, Load(rate, [tenant]), targets_ms)
     await retire(database)
     return found
+
+
+async def _steady(ground: Ground, load: Load, targets_ms: tuple[float | None, float]) -> list[Figure]:
+    service, used = ground.groups()[0], 0.0
+
+    async def ours() -> Seen:
+        nonlocal used
+        before = service.cpu_s()
+        seen = await run(ground, load)
+        used += service.cpu_s() - before
+        return seen
+
+    least = Load(load.rate, load.tenants, topic=floor.TOPIC)
+    pairs = await in_turns(TURNS, ours, lambda: run(ground, least))
+    seen, bare = Seen(), Seen()
+    for one, other in pairs:
+        seen.add(one)
+        bare.add(other)
+    acknowledged = [whole - part for whole, part in zip(seen.given, seen.there, strict=True)]
+    times, name = load.rate * (TURN_S + WARM_S) * TURNS, f"{load.rate}/s"
+    above = median(percentile(one.there, 0.99) - percentile(other.there, 0.99) for one, other in pairs)
+    return [
+        _figure("W2", f"{name}: p50", seen.there, 0.5, targets_ms[0]),
+        _figure("W2", f"{name}: p95", seen.there, 0.95, None),
+        _figure("W2", f"{name}: p99", seen.there, 0.99, targets_ms[1]),
+        _figure("W2", f"{name}, the floor: p50", bare.there, 0.5, None),
+        _figure("W2", f"{name}, the floor: p99", bare.there, 0.99, None),
+        Figure("W2", f"{name}, p99 above the floor's, median of {TURNS} pairs", above * 1000, "ms"),
+        _figure("W2", f"{name}, from the producer: p99", seen.given, 0.99, None),
+        _figure("W2", f"{name}, the broker's acknowledgement alone: p99", acknowledged, 0.99, None),
+        Figure("W2", f"{name}, CPU of the service", used / times * 1e6, "µs/delivery"),
+    ]
 
 
 async def fanned(ground: Ground, database: Database) -> list[Figure]:
     """W3: 100 events a second, 10 endpoints each."""
     tenant = Tenant(uuid7())
     await make_endpoints(ground, database, tenant, [f"/ok/{n}" for n in range(FAN)])
-    there, _ = await run(ground, FAN_RATE, [tenant], fan=FAN)
+    seen = await run(ground, Load(FAN_RATE, [tenant], fan=FAN), SECONDS)
     await retire(database)
-    return [_figure("W3", "p50", there, 0.5, None), _figure("W3", "p99", there, 0.99, FAN_P99_MS)]
+    return [_figure("W3", "p50", seen.there, 0.5, None), _figure("W3", "p99", seen.there, 0.99, FAN_P99_MS)]
 
 
 async def hanging(ground: Ground, database: Database) -> list[Figure]:
     """W4: one of 20 endpoints never answers and gets 5 %, then 20 % of 200 a second; the others against the same load
-    with nobody hanging, in one run."""
+    with nothing for that one, in turns."""
     found: list[Figure] = []
-    healthy = [Tenant(uuid7()) for _ in range(HEALTHY)]
+    healthy, sick = [Tenant(uuid7()) for _ in range(HEALTHY)], Tenant(uuid7())
     for number, tenant in enumerate(healthy):
         await make_endpoints(ground, database, tenant, [f"/ok/{number}"])
-    alone, _ = await run(ground, HANGING_RATE, healthy)
-    base = percentile(alone, 0.99)
-    found += [
-        _figure("W4", "nobody hangs: p50", alone, 0.5, None),
-        _figure("W4", "nobody hangs: p99", alone, 0.99, None),
-    ]
-    sick = Tenant(uuid7())
     await make_endpoints(ground, database, sick, ["/hang/0"])
+    alone = Load(HANGING_RATE, healthy)
     for share, tenants in (
         (5, [sick, *healthy]),
         (20, [each for n in range(5) for each in (sick, *_four(healthy, n))]),
     ):
-        there, _ = await run(ground, HANGING_RATE, tenants, silent=[sick])
-        worst = percentile(there, 0.99)
-        found += [
-            _figure("W4", f"{share} % hang: the others' p50", there, 0.5, None),
-            _figure("W4", f"{share} % hang: the others' p99", there, 0.99, None),
-            Figure("W4", f"{share} % hang: p99 against nobody", worst / base, "times", TIMES_MAX, most=True),
-        ]
+        load = Load(HANGING_RATE, tenants, [sick])
+        pairs = await in_turns(PAIRS, lambda: run(ground, alone), lambda load=load: run(ground, load))  # type: ignore[misc]
+        found += compared("W4", f"{share} % hang", pairs)
     await retire(database)
     return found
+
+
+def compared(step: str, what: str, pairs: Sequence[tuple[Seen, Seen]]) -> list[Figure]:
+    """Say how p99 with something is against p99 without it: by the median of the pairs, and how far they lie apart."""
+    times = [percentile(beside.there, 0.99) / percentile(alone.there, 0.99) for alone, beside in pairs]
+    alone, beside = Seen(), Seen()
+    for one, other in pairs:
+        alone.add(one)
+        beside.add(other)
+    return [
+        _figure(step, f"{what}: the others without, p99", alone.there, 0.99, None),
+        _figure(step, f"{what}: the others' p50", beside.there, 0.5, None),
+        _figure(step, f"{what}: the others' p99", beside.there, 0.99, None),
+        Figure(step, f"{what}: p99 of all turns against without", _times(beside, alone), "times"),
+        Figure(step, f"{what}: the lowest of {len(pairs)} pairs", min(times), "times"),
+        Figure(step, f"{what}: the highest of them", max(times), "times"),
+        Figure(step, f"{what}: median of the pairs", median(times), "times", TIMES_MAX, most=True),
+    ]
+
+
+def _times(beside: Seen, alone: Seen) -> float:
+    return percentile(beside.there, 0.99) / percentile(alone.there, 0.99)
 
 
 def _four(tenants: Sequence[Tenant], turn: int) -> Sequence[Tenant]:

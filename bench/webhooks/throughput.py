@@ -4,12 +4,15 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 from bench.figures import Figure
+from bench.webhooks import exchanges
 from bench.webhooks.business import Tenant, all_noted, make_endpoints, make_row, owe, publish, retire
 from bench.webhooks.ground import Ground, statements_of
 from libs.contracts.ids import uuid7
 from libs.database import Database
+from services.webhook_dispatcher.app import SENDERS
 
 DRAINED, WARM = 20_000, 2_000
 FANNED, FAN = 1_000, 20
@@ -40,7 +43,7 @@ class Meter:
         made = await statements_of(self.ground) - self.statements
         each = [Figure(step, f"CPU of {group.name}", us, "µs/delivery") for group, us in zip(groups, used, strict=True)]
         if not judged:
-            return [*each, Figure(step, "statements", made / deliveries, "per delivery")]
+            return [*each, Figure(step, "statements", made / deliveries * 1000, "per 1,000")]
         return [
             Figure(step, "CPU of the service", used[0], "µs/delivery", SERVICE_US, most=True),
             *each[1:],
@@ -102,6 +105,25 @@ async def _heard(ground: Ground, database: Database, plan: tuple[str, int, int, 
             ]
     await retire(database)
     return figures
+
+
+async def senders(ground: Ground, database: Database) -> list[Figure]:
+    """W1 with 20 endpoints by the lean sender and by aiohttp, in turns; and an exchange of each alone."""
+    drained: dict[str, list[tuple[float, float]]] = {"lean": [], "aiohttp": []}
+    for sender in ("lean", "aiohttp", "aiohttp", "lean"):
+        await asyncio.to_thread(ground.end_workers)
+        number = await asyncio.to_thread(ground.start_worker, {"WEBHOOK_SENDER": sender})
+        figures = await drain(ground, database, FAN)
+        drained[sender].append((figures[0].value, figures[1].value))
+        await asyncio.to_thread(ground.end_worker, number)
+    means = {name: [mean(values) for values in zip(*found, strict=True)] for name, found in drained.items()}
+    alone_us = {name: await exchanges.cpu_us(SENDERS[name], ground.url("/ok/0")) for name in drained}
+    return [
+        *(Figure("senders", f"{name}: W1 drained", rate, "/s") for name, (rate, _) in means.items()),
+        *(Figure("senders", f"{name}: W1, CPU of the service", us, "µs/delivery") for name, (_, us) in means.items()),
+        *(Figure("senders", f"{name}: an exchange alone, CPU", us, "µs") for name, us in alone_us.items()),
+        Figure("senders", "an exchange: lean against aiohttp", alone_us["lean"] / alone_us["aiohttp"], "times"),
+    ]
 
 
 async def scaled(ground: Ground, database: Database) -> list[Figure]:

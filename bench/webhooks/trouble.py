@@ -10,6 +10,7 @@ from bench.figures import Figure, percentile
 from bench.webhooks import latency
 from bench.webhooks.business import Tenant, all_noted, make_endpoints, owe, retire
 from bench.webhooks.ground import Ground
+from bench.webhooks.latency import Load
 from bench.webhooks.sink import HOSTILE
 from libs.contracts.ids import uuid7
 from libs.database import Database
@@ -117,26 +118,30 @@ async def _rows(database: Database, tenant: Tenant) -> list[tuple[object, ...]]:
 
 
 async def hostile(ground: Ground, database: Database) -> list[Figure]:
-    """W8: a receiver of each hostile kind, in a process of their own, gets events beside healthy ones."""
-    service = ground.groups()[0]
-    healthy, found = Tenant(uuid7()), list[Figure]()
+    """W8: a receiver of each hostile kind, in a process of their own, gets events beside healthy ones; in turns with as
+    many for as many receivers there that behave."""
+    service, there = ground.groups()[0], await asyncio.to_thread(ground.start_other_sink)
+    healthy, bad, good = Tenant(uuid7()), [Tenant(uuid7()) for _ in HOSTILE], [Tenant(uuid7()) for _ in HOSTILE]
     await make_endpoints(ground, database, healthy, ["/ok/0"])
-    alone, _ = await latency.run(ground, 100, [healthy])
+    for number, kind in enumerate(HOSTILE):
+        await make_endpoints(ground, database, good[number], [f"{there}/ok/{number}"])
+        await make_endpoints(ground, database, bad[number], [f"{there}/{kind}/0"])
+    beside_good = Load(200, [each for one in good for each in (healthy, one)], good)
+    beside_bad = Load(200, [each for one in bad for each in (healthy, one)], bad)
+    alone = await latency.run(ground, Load(100, [healthy]))
+    await latency.run(ground, beside_good)
     before = service.memory_mib("Rss")
-    bad, there = [Tenant(uuid7()) for _ in HOSTILE], await asyncio.to_thread(ground.start_other_sink)
-    for tenant, kind in zip(bad, HOSTILE, strict=True):
-        await make_endpoints(ground, database, tenant, [f"{there}/{kind}/0"])
-    beside, _ = await latency.run(ground, 200, [each for one in bad for each in (healthy, one)], silent=bad)
-    before_ms, beside_ms = percentile(alone, 0.99) * 1000, percentile(beside, 0.99) * 1000
-    found += [
-        Figure("W8", "memory grows by", service.memory_mib("Rss") - before, "MiB", GROWTH_MIB, most=True),
-        Figure("W8", "healthy alone: p99", before_ms, "ms"),
-        Figure("W8", "healthy beside hostile ones: p99", beside_ms, "ms"),
-        Figure("W8", "p99 beside against alone", beside_ms / before_ms, "times", latency.TIMES_MAX, most=True),
-        Figure("W8", "healthy ones lost", 100 * latency.SECONDS - len(beside), "", 0, most=True),
-    ]
+    pairs = await latency.in_turns(
+        latency.PAIRS, lambda: latency.run(ground, beside_good), lambda: latency.run(ground, beside_bad)
+    )
+    grown, arrived = service.memory_mib("Rss") - before, sum(len(beside.there) for _, beside in pairs)
     await retire(database)
-    return found
+    return [
+        Figure("W8", "memory grows by", grown, "MiB", GROWTH_MIB, most=True),
+        Figure("W8", "healthy alone: p99", percentile(alone.there, 0.99) * 1000, "ms"),
+        *latency.compared("W8", "beside hostile ones", pairs),
+        Figure("W8", "healthy ones lost", 100 * latency.TURN_S * len(pairs) - arrived, "", 0, most=True),
+    ]
 
 
 async def restarted(ground: Ground, database: Database) -> list[Figure]:
@@ -144,7 +149,7 @@ async def restarted(ground: Ground, database: Database) -> list[Figure]:
     tenant = Tenant(uuid7())
     await make_endpoints(ground, database, tenant, ["/ok/0"])
     await ground.ask_sink("clear")
-    sending = asyncio.create_task(latency.send(ground, RESTART_RATE, RESTART_S, [tenant]))
+    sending = asyncio.create_task(latency.send(ground, Load(RESTART_RATE, [tenant]), RESTART_S))
     await asyncio.sleep(RESTART_S / 3)
     began = time.monotonic()
     await asyncio.to_thread(ground.postgres.stop)
