@@ -16,8 +16,8 @@ Counts = tuple[int, int, int]
 
 async def release(tx: Transaction, replay: tuple[UUID, UUID], endpoint_id: UUID, chosen: Sequence[Told]) -> Counts:
     """Owe an endpoint what it is to hear of what others were told; return the counts."""
-    everyone, _, _, _ = await subscribers.list_subscribers(tx, [replay[0]])
-    [subscriber] = [one for one in everyone if one.endpoint_id == endpoint_id]
+    audience = await subscribers.list_subscribers(tx, [replay[0]])
+    [subscriber] = [one for one in audience.subscribers if one.endpoint_id == endpoint_id]
     verdicts = [(one, "unknown" if one.body is None else judge(subscriber, one.event_type, one.body)) for one in chosen]
     tellings = [Telling(uuid7(), one.id, one.event_id, one.event_day) for one, verdict in verdicts if verdict == "told"]
     thin = [

@@ -10,7 +10,13 @@ from services.webhook_dispatcher.sender import ANSWER_MAX_BYTES, HEADER_LENGTH_M
 
 HEAD_MAX_BYTES = 64 << 10
 """Of an answer until its body begins, informational answers (1xx) among it."""
+FIELDS_MAX = 1_000
+"""Header fields of an answer; each costs a call."""
 INTERIM_MAX = 8
+
+
+class Enough(Exception):
+    """Stops the parser: the exchange has ended, whatever else is in what was read."""
 
 
 class Exchange:
@@ -67,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._waiter: asyncio.Future[str | None] | None = None
         self._parser: Any = None
-        self._head_bytes = self._field_bytes = self._interim = 0
+        self._head_bytes = self._field_bytes = self._fields = self._interim = 0
         self._in_head = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -100,7 +106,7 @@ class Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._exchange, self._waiter = exchange, loop.create_future()
         self._parser = httptools.HttpResponseParser(self)
-        self._head_bytes = self._field_bytes = self._interim = 0
+        self._head_bytes = self._field_bytes = self._fields = self._interim = 0
         self._in_head, self.reusable = True, False
         self.transport.write(request)
         left_s = exchange.timeout_s - (loop.time() - exchange.started)
@@ -151,9 +157,11 @@ class Connection(asyncio.Protocol):
         if not self._in_head or exchange is None:
             return
         self._field_bytes += len(name) + len(value) + 4
-        if self._field_bytes > HEAD_MAX_BYTES:
+        self._fields += 1
+        if self._field_bytes > HEAD_MAX_BYTES or self._fields > FIELDS_MAX:
             self._end("protocol")
-        elif len(exchange.headers) < HEADERS_MAX:
+            raise Enough
+        if len(exchange.headers) < HEADERS_MAX:
             exchange.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -179,6 +187,7 @@ class Connection(asyncio.Protocol):
         exchange.body += data[: ANSWER_MAX_BYTES - len(exchange.body)]
         if len(exchange.body) >= ANSWER_MAX_BYTES:
             self._end(None)
+            raise Enough
 
     def on_message_complete(self) -> None:
         """End the exchange, unless that was an informational answer."""

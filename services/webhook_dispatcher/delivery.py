@@ -1,15 +1,15 @@
 """What is owed gets sent: claimed with a lease, sent, and what came of it noted.
 
-A delivery's way: the consumer's transaction inserts it already leased to this worker, and its commit hands it over to
-its endpoint's lane, to be sent at once (latency: one commit). What a lane has no room for is inserted pending; so is
-what is tried again. Lanes claim that when it is due and they have room, many rows per statement (lanes.py). Outcomes
-are noted some at a time, one statement for all (finish.py). This worker sends what belongs to its shards, while its
-lease lasts (lease.py); it looks into the store once a second (watch.py). The fence (`lease_no`) keeps a worker that
-froze from changing anything when it wakes up.
+A delivery's way: one statement inserts it already leased to this worker (handlers.py), and its commit hands it over to
+its endpoint's lane, to be sent at once. What a lane has no room for is inserted pending; so is what is tried again.
+Lanes claim that when it is due, many rows per statement (lanes.py). Outcomes are noted some at a time (finish.py). This
+worker sends what belongs to its shards, while its lease lasts (lease.py); it looks into the store once a second
+(watch.py). The fence (`lease_no`) keeps a worker that froze from changing anything when it wakes up.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from math import inf
@@ -20,6 +20,7 @@ from libs.database import Database
 from libs.errors import Unavailable
 from services.webhook_dispatcher import changes, metrics, partitions
 from services.webhook_dispatcher.attempt import Attempts
+from services.webhook_dispatcher.audiences import Audiences
 from services.webhook_dispatcher.finish import Finisher
 from services.webhook_dispatcher.lane import FIRST, RETRY, Lane
 from services.webhook_dispatcher.lanes import Lanes
@@ -58,6 +59,7 @@ class Dispatcher:
     """Sends what is due, for the life of the process."""
 
     def __init__(self, policy: Policy, sealer: Sealer, clock: Callable[[], datetime]) -> None:
+        self.audiences = Audiences()
         self._policy = policy
         self._attempts = Attempts(sealer, clock, policy.schedule_s)
         self._lanes = Lanes(policy.permits_max, policy.lane_max)
@@ -92,6 +94,11 @@ class Dispatcher:
         self._lanes.changed(endpoint_id, monotonic())
         self._asked.set()
 
+    def knows(self, endpoint_ids: Collection[UUID]) -> bool:
+        """Tell whether those of these endpoints that are this worker's are known well enough to be sent to."""
+        now, lanes = monotonic(), ((self._lanes.find(each), each) for each in endpoint_ids)
+        return all(lane.known(now) if lane else not self._lease.has(each) for lane, each in lanes)
+
     def fitting(self, endpoint_ids: Sequence[UUID]) -> list[bool]:
         """Say for each of these endpoints in turn whether this worker could send to it now."""
         now = monotonic()
@@ -112,7 +119,7 @@ class Dispatcher:
         self._pump()
 
     def wake(self) -> None:
-        """Look into the store at once: something is due there that came by another way than by events."""
+        """Look into the store at once: something is due that did not come by events."""
         self._asked.set()
 
     def problems(self) -> list[str]:
@@ -175,12 +182,12 @@ class Dispatcher:
                 trouble_s = TROUBLE_FIRST_S
 
     async def _claim(self, database: Database, wanted: Sequence[Wanted]) -> None:
-        places = {one.endpoint_id: one.business_id for one in wanted}
-        began = monotonic()
+        places, began = {one.endpoint_id: one.business_id for one in wanted}, monotonic()
         until = began + self._policy.lease_s * QUEUED_SHARE
         async with database.work(plan_anew=True) as tx:
-            claims = await queue.claim(tx, wanted, self._policy.lease_s, self.worker)
-            known = await targets.list_targets(tx, [(business, id_) for id_, business in places.items()])
+            with tx.alone():
+                known = await targets.list_targets(tx, [(business, id_) for id_, business in places.items()])
+                claims = await queue.claim(tx, wanted, self._policy.lease_s, self.worker)
         now = monotonic()
         self._lanes.follow((one for one in known if self._lanes.find(one.endpoint_id)), now, began)
         self._lanes.claimed(wanted, claims)
@@ -267,13 +274,11 @@ class Dispatcher:
         for lane in self._lanes:
             for claim in self._lanes.empty(lane):
                 self._give_back(claim)
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._policy.stop_s):
                 while self._in_hand:
                     self._emptied.clear()
                     await self._emptied.wait()
-        except TimeoutError:
-            return
 
     async def _let_go(self, database: Database) -> None:
         """Note what is known and hand the rest back, so that another worker goes on at once."""
@@ -290,8 +295,6 @@ class Dispatcher:
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
-    except TimeoutError:
-        return

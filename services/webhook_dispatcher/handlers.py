@@ -1,6 +1,7 @@
 """What follows from events: deliveries that are owed."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from datetime import datetime
 from functools import partial
 from time import monotonic
 from uuid import UUID
@@ -30,33 +31,77 @@ def owe_deliveries(kept_days: int, dispatcher: Dispatcher) -> Handler:
     async def owe_deliveries(tx: Transaction, events: Sequence[ActivityEvent]) -> None:
         """Owe a delivery for each endpoint that is to hear of a version; repeated events add nothing.
 
-        Endpoints are read in this transaction: what was subscribed when the event is handled is what counts.
+        What was subscribed when they are inserted is what counts: endpoints are read in this transaction, or presumed
+        to be as they were read lately, which the one statement that inserts finds to be so.
         """
         told = [(event, types) for event in events if (types := types_of(event))]
-        if not told:
-            return
-        businesses, read_at = list({event.activity.business_id for event, _ in told}), monotonic()
-        subscribers, known, now, any_erased = await subscribing.list_subscribers(tx, businesses)
-        if not subscribers:
-            return
-        if now is None:
-            raise Unavailable("webhook-dispatcher: the partition of today is not there yet")
-        told = [each for each in told if not is_too_old(each[0].activity.recorded_at, now, kept_days)]
-        owed, failures = await _owe(told, subscribers, tx.traces or {})
-        if failures:
-            await subscribing.note_filter_failures(tx, failures)
-        if owed and any_erased:
-            owed = await _without_erased_texts(tx, owed)
-        if owed:
-            metrics.OWED.inc(len(owed))
-            dispatcher.meet(known, read_at)
-            await _insert(tx, owed, {one.endpoint_id: one for one in subscribers}, dispatcher)
+        if told and (tx.begun or not await _owe_at_once(tx, told, (dispatcher, kept_days))):
+            await _owe_as_read(tx, told, (dispatcher, kept_days))
 
     return owe_deliveries
 
 
+Told = Sequence[tuple[ActivityEvent, Sequence[str]]]
+Means = tuple[Dispatcher, int]
+"""With the days that bodies are kept."""
+
+
+async def _owe_as_read(tx: Transaction, told: Told, means: Means) -> None:
+    """Owe by what is read now of who hears. Raises Unavailable."""
+    dispatcher, kept_days = means
+    read_at = monotonic()
+    audience = await subscribing.list_subscribers(tx, _businesses_of(told))
+    dispatcher.audiences.keep(audience, read_at)
+    if not audience.subscribers:
+        return
+    if audience.now is None:
+        raise Unavailable("webhook-dispatcher: the partition of today is not there yet")
+    owed, failures = await _owe(_recent(told, audience.now, kept_days), audience.subscribers, tx.traces or {})
+    if failures:
+        await subscribing.note_filter_failures(tx, failures)
+    if owed and audience.any_erased:
+        owed = await _without_erased_texts(tx, owed)
+    if owed:
+        metrics.OWED.inc(len(owed))
+        dispatcher.meet(audience.targets, read_at)
+        await _insert(tx, owed, {one.endpoint_id: one for one in audience.subscribers}, dispatcher)
+
+
+async def _owe_at_once(tx: Transaction, told: Told, means: Means) -> bool:
+    """Owe by what is remembered of who hears, with one statement; tell whether that was done."""
+    dispatcher, kept_days = means
+    businesses = _businesses_of(told)
+    found = dispatcher.audiences.find(businesses, monotonic())
+    if found is None:
+        return False
+    subscribers, presumed, now = found
+    owed, failures = await _owe(_recent(told, now, kept_days), subscribers, tx.traces or {})
+    active, hearing = {one.endpoint_id for one in subscribers if one.active}, {one.endpoint_id for one in owed}
+    if failures or not hearing <= active or not dispatcher.knows(hearing):
+        return False
+    fits = dispatcher.fitting([one.endpoint_id for one in owed])
+    owed = [one._replace(leased=True) if fit else one for one, fit in zip(owed, fits, strict=True)]
+    with tx.alone():
+        made = await queue.insert_deliveries(tx, owed, dispatcher.lease_s, dispatcher.worker, presumed)
+    if made is None:
+        dispatcher.audiences.forget(businesses)
+        return False
+    metrics.OWED.inc(len(owed))
+    _hand_over(owed, made, dispatcher)
+    return True
+
+
+def _businesses_of(told: Told) -> list[UUID]:
+    return list({event.activity.business_id for event, _ in told})
+
+
+def _recent(told: Told, now: datetime | None, kept_days: int) -> Told:
+    """Leave out what is too old; where nobody hears there is no time, and nothing to leave out."""
+    return [each for each in told if now is None or not is_too_old(each[0].activity.recorded_at, now, kept_days)]
+
+
 async def _owe(
-    told: Sequence[tuple[ActivityEvent, Sequence[str]]], subscribers: Sequence[Subscriber], traces: Mapping[bytes, str]
+    told: Told, subscribers: Sequence[Subscriber], traces: Mapping[bytes, str]
 ) -> tuple[list[Owed], Failures]:
     """Owe each version, by its types, to those who hear of it; and name the filters that failed."""
     grouped, failures = subscriptions.subscribers_by_business(subscribers), Failures()
@@ -113,10 +158,15 @@ async def _insert(
         one._replace(leased=fit and one.endpoint_id not in idle, parked=one.endpoint_id in paused)
         for one, fit in zip(owed, fits, strict=True)
     ]
-    made = await queue.insert_deliveries(tx, owed, dispatcher.lease_s, dispatcher.worker)
+    made = await queue.insert_deliveries(tx, owed, dispatcher.lease_s, dispatcher.worker) or set()
+    tx.on_commit(partial(_hand_over, owed, made, dispatcher))
+
+
+def _hand_over(owed: Sequence[Owed], made: Set[UUID], dispatcher: Dispatcher) -> None:
+    """Let the dispatcher send what was made for it, and claim what it had no room for."""
     claims = [_claimed(one) for one in owed if one.leased and one.id in made]
     pending = {one.endpoint_id for one in owed if one.id in made and not one.leased and not one.parked}
-    tx.after_commit.append(partial(dispatcher.take_over, claims, pending))
+    dispatcher.take_over(claims, pending)
 
 
 def _owed(

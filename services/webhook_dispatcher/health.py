@@ -15,6 +15,7 @@ from libs.contracts.ids import event_id_of, instant_text, key_of, uuid7
 from libs.contracts.webhook_endpoint import WebhookEndpoint
 from libs.database import Database, Transaction
 from libs.messaging.outbox import Outgoing, append
+from services.webhook_dispatcher import changes
 from services.webhook_dispatcher.domain.health import DISABLED_AFTER, WARNED_AFTER, judge
 from services.webhook_dispatcher.store import health, listeners, queue
 from services.webhook_dispatcher.store.queue import Owed, OwedEvent
@@ -39,6 +40,7 @@ def watch_failing(clock: Callable[[], datetime]) -> Callable[[Database], Awaitab
                 elif verdict == "disable":
                     row |= {"status": "disabled", "disabled_reason": "failing"}
                     row["version"] = await health.disable(tx, *place)
+                    await changes.spread(tx, row["id"])
                     await _announce(tx, row, "webhook.endpoint.disabled", now)
 
     return watch_failing

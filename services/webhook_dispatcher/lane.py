@@ -26,11 +26,11 @@ Hold = tuple[float, Literal["retry_after", "breaker"], int]
 
 class Lane:
     """Instants are monotonic seconds. `due`: by rank, from when on the store has something for it, as far as known;
-    `known_at`: when what its endpoint is like began to be read."""
+    `known_at`: when what its endpoint is like began to be read; `fed_at`: when it got the latest delivery."""
 
     __slots__ = (
-        "_average_s", "_turn", "breaker", "bucket", "cap", "due", "held_until", "in_flight", "known_at", "listed",
-        "queue", "retries", "target",
+        "_average_s", "_turn", "breaker", "bucket", "cap", "due", "fed_at", "held_until", "in_flight", "known_at",
+        "listed", "queue", "retries", "target",
     )  # fmt: skip
 
     def __init__(self, target: Target, in_flight_max: int, now: float) -> None:
@@ -45,6 +45,7 @@ class Lane:
         self.breaker = Breaker(target.holds)
         self.held_until = now + target.held_s
         self.known_at = now
+        self.fed_at = -inf
         self._average_s = inf
         self._turn = 0
         self.follow(target, now)

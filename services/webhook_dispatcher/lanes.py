@@ -84,8 +84,13 @@ class Lanes:
             lane.known_at = -inf
 
     def unknown(self, now: float) -> list[tuple[UUID, UUID]]:
-        """Name the endpoints, by (business, id), that were changed, or hold something, and have to be read again."""
-        lanes = (lane for lane in self._lanes.values() if lane.known_at == -inf or (lane.queue and not lane.known(now)))
+        """Name the endpoints, by (business, id), that have to be read again: changed ones, those whose lanes hold
+        something, and those that got something since they were read, so that more can go out at once."""
+        lanes = (
+            lane
+            for lane in self._lanes.values()
+            if lane.known_at == -inf or lane.fed_at > lane.known_at or (lane.queue and not lane.known(now))
+        )
         return [(lane.target.business_id, lane.target.endpoint_id) for lane in lanes]
 
     def empty(self, lane: Lane) -> list[Claimed]:
@@ -112,6 +117,7 @@ class Lanes:
         for claim in claims:
             lane = self._lanes[claim.endpoint_id]
             lane.queue.append(claim)
+            lane.fed_at = now
             if not lane.listed:
                 self._list(lane, now)
 

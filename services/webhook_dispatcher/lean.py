@@ -6,6 +6,7 @@ is used again only if the answer ended as it should and nothing came after it.
 
 import asyncio
 import errno
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -28,6 +29,8 @@ from services.webhook_dispatcher.sender import (
 IDLE_MAX = 4
 """Of one receiver, kept longer than a sweep."""
 SWEEP_S = 1.0
+UNREAD_MAX_BYTES = 64 << 10
+"""Of an answer, held by the system: what a receiver can send before it has to wait, of which no more is wanted."""
 Place = tuple[str, str, int]
 
 
@@ -152,6 +155,9 @@ class LeanSender:
             if connection.address != address:
                 connection.abort()
                 raise BlockedAddress("connected to another address")
+            assert connection.transport is not None
+            reader = connection.transport.get_extra_info("socket")
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_MAX_BYTES)
             exchange.address = address
             exchange.reach("connect", "tls")
             if scheme == "https":

@@ -12,6 +12,7 @@ from uuid import UUID
 from libs.contracts.ids import uuid7
 from libs.database import Transaction
 from services.webhook_dispatcher.store import queue, shards
+from services.webhook_dispatcher.store.shards import Standing
 
 SHARDS = 64
 LEASE_S, RENEW_S = 2.5, 1.0
@@ -46,12 +47,12 @@ class Lease:
         shard = endpoint_id.int % SHARDS
         return shard in self._mine and shard not in self.leaving
 
-    async def renew(self, tx: Transaction, busy: Collection[int], now: float) -> float:
-        """Renew the lease, take or let go of shards. `busy`: of which something is in hand, `now`: before `tx` began.
+    async def follow(self, tx: Transaction, standing: Standing, busy: Collection[int], now: float) -> float:
+        """Take or let go of shards, as things stand now that the lease is renewed. `busy`: of which something is in
+        hand, `now`: before it was renewed.
 
         Return in how many seconds to renew again. What is new counts once `tx` is committed.
         """
-        standing = await shards.renew(tx, self.worker, LEASE_S)
         mine = standing.mine
         share = -(-SHARDS // (standing.others + 1))
         if len(mine) < share and standing.free:
@@ -69,7 +70,7 @@ class Lease:
         soon_s = standing.next_end_s if standing.next_end_s is not None and len(mine) < share else None
         return RENEW_S if soon_s is None else min(RENEW_S, soon_s + 0.01)
 
-    async def _take(self, tx: Transaction, standing: shards.Standing, most: int) -> set[int]:
+    async def _take(self, tx: Transaction, standing: Standing, most: int) -> set[int]:
         taken = await shards.take(tx, self.worker, list(standing.free)[:most])
         dead = {had for shard, had in standing.free if shard in taken and had is not None}
         if dead:

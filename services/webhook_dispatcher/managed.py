@@ -10,7 +10,7 @@ from libs.contracts.activity_object import ActivityObject
 from libs.contracts.ids import uuid5, uuid7
 from libs.database import Transaction
 from libs.errors import Rejected
-from services.webhook_dispatcher import signing
+from services.webhook_dispatcher import changes, signing
 from services.webhook_dispatcher.domain.addresses import AddressRules
 from services.webhook_dispatcher.domain.urls import read_url
 from services.webhook_dispatcher.sealing import Sealer
@@ -41,6 +41,7 @@ def follow_objects(sealer: Sealer, rules: AddressRules) -> Handler:
                 await _keep_revision(tx, one, 1, rules)
             elif row is not None and row["activity_object_version"] < one.version:
                 await _change(tx, one, row, (sealer, rules))
+                await changes.spread(tx, id_)
 
     return follow_objects
 

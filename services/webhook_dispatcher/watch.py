@@ -8,8 +8,8 @@ from time import monotonic
 from libs.database import Database
 from services.webhook_dispatcher import metrics
 from services.webhook_dispatcher.lanes import Lanes
-from services.webhook_dispatcher.lease import Lease
-from services.webhook_dispatcher.store import queue, targets
+from services.webhook_dispatcher.lease import LEASE_S, Lease
+from services.webhook_dispatcher.store import shards, targets
 from services.webhook_dispatcher.store.queue import Claimed, Waiting
 
 SHARED_LOOK_S = 0.05
@@ -46,8 +46,9 @@ class Watch:
         """Look; return in how many seconds to look again. Raises Unavailable."""
         now = monotonic()
         async with database.work(plan_anew=True) as tx:
-            wait_s = await self._lease.renew(tx, self._busy(), now)
-            waiting = await queue.list_waiting(tx)
+            with tx.alone():
+                standing, waiting = await shards.look(tx, self._lease.worker, LEASE_S)
+            wait_s = await self._lease.follow(tx, standing, self._busy(), now)
             places = {(one.business_id, one.endpoint_id) for one in waiting} | set(self._lanes.unknown(monotonic()))
             known = await targets.list_targets(tx, list(places)) if places else []
         self._lose()

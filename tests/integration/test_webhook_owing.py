@@ -10,7 +10,7 @@ from libs import failpoints
 from libs.contracts.ids import uuid7
 from libs.database import Database
 from libs.errors import Rejected
-from services.webhook_dispatcher.store import outcomes, queue
+from services.webhook_dispatcher.store import outcomes, queue, shards
 from services.webhook_dispatcher.store.outcomes import Finished
 from services.webhook_dispatcher.store.queue import Claimed, Wanted
 from tests.conftest import MakeDatabase
@@ -195,7 +195,7 @@ async def test_days_are_made_ahead_and_dropped(database: Database) -> None:
 
 async def _claim(database: Database, lease_s: float) -> Claimed:
     async with database.work() as tx:
-        [waiting] = await queue.list_waiting(tx)
+        _, [waiting] = await shards.look(tx, uuid7(), 0.0)
         [claim] = await queue.claim(tx, [Wanted(*waiting[:3], 10, False)], lease_s, None)
     return claim
 

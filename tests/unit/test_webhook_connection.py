@@ -104,6 +104,8 @@ def test_any_answer_in_any_pieces_ends_within_its_bounds_and_means_the_same(answ
         (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok", ("protocol", 0, b""), False),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\nok", ("protocol", 0, b""), False),
         (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 11_000 + b"\r\n", ("protocol", 0, b""), False),
+        (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 1_001 + b"\r\n", ("protocol", 0, b""), False),
+        (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 999 + OK[17:], (None, 200, b"ok"), True),
         (b"HTTP/1.1 200 OK\r\na: " + b"x" * 70_000, ("protocol", 0, b""), False),
         (b"HTTP/1.1 200", ("reset", 0, b""), False),
         (b"", ("reset", 0, b""), False),

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from libs.database import Transaction
+from services.webhook_dispatcher.store.subscribers import CHANGE, HEARING, Presumed
 
 
 class OwedEvent(NamedTuple):
@@ -64,39 +65,53 @@ class Wanted(NamedTuple):
     ordered: bool
 
 
+_INSERT = """
+    with known as materialized (select HOLDS as holds),
+    made as (
+        insert into delivery (business_id, id, endpoint_id, event_id, event_type, activity_id, version, logged_at,
+                              lease_no, next_at, status, last_error, worker)
+        select o.business_id, o.id, o.endpoint_id, o.event_id, o.event_type, o.activity_id, o.version, o.logged_at,
+               o.leased::int,
+               case when o.leased then now() + make_interval(secs => $17) when not o.parked then now() end,
+               case when o.parked then 'parked' else 'pending' end,
+               case when o.parked then 'endpoint_paused' end, case when o.leased then $20::uuid end
+          from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::int[],
+                      $8::timestamptz[], $9::bool[], $18::bool[])
+            as o (business_id, id, endpoint_id, event_id, event_type, activity_id, version, logged_at, leased, parked)
+         where (select holds from known)
+        on conflict do nothing returning business_id, id, event_id),
+    stored as (
+        insert into event (business_id, id, event_type, activity_id, version, logged_at, body, traceparent)
+        select e.* from unnest($10::uuid[], $11::uuid[], $12::text[], $13::uuid[], $14::int[], $15::timestamptz[],
+                               $16::bytea[], $19::text[])
+            as e (business_id, id, event_type, activity_id, version, logged_at, body, traceparent)
+         where exists (select from made where made.business_id = e.business_id and made.event_id = e.id)
+        on conflict do nothing)
+    select (select holds from known), array(select id from made) as made
+"""
+_PRESUMED = f"""
+    (select coalesce(array_agg(e.id order by e.id), '{{}}') = $22::uuid[]
+            and coalesce(array_agg({CHANGE} order by e.id), '{{}}') = $23::bigint[]
+       from endpoint e where e.business_id = any($21::uuid[]) and {HEARING})
+    and to_regclass('event_' || to_char(current_date, 'YYYYMMDD')) is not null
+    and not exists (select from unnest($10::uuid[], $13::uuid[]) as a (business_id, activity_id)
+                      join erased_activity x on x.business_id = a.business_id and x.activity_id = a.activity_id)"""  # noqa: S608
+INSERT, INSERT_PRESUMING = _INSERT.replace("HOLDS", "true"), _INSERT.replace("HOLDS", _PRESUMED)
+
+
 async def insert_deliveries(
-    tx: Transaction, owed: Sequence[Owed], lease_s: float, worker: UUID | None = None
-) -> set[UUID]:
+    tx: Transaction, owed: Sequence[Owed], lease_s: float, worker: UUID | None = None, presumed: Presumed | None = None
+) -> set[UUID] | None:
     """Insert deliveries that are not there yet, and the events they tell; return the ids of those inserted.
 
     What is `leased` begins with lease 1, which `worker` has; everything else that is not `parked` is due at once.
+    None: nothing was inserted, since what is `presumed` is not so any more, an activity of these was erased, or the
+    day has no partitions.
     """
     ordered = sorted(owed, key=lambda one: (one.event.activity_id.int, one.event.version, one.endpoint_id.int))
     events = list({one.event.id: one.event for one in ordered}.values())
-    rows = await tx.fetch(
-        """
-        with made as (
-            insert into delivery (business_id, id, endpoint_id, event_id, event_type, activity_id, version, logged_at,
-                                  lease_no, next_at, status, last_error, worker)
-            select o.business_id, o.id, o.endpoint_id, o.event_id, o.event_type, o.activity_id, o.version, o.logged_at,
-                   o.leased::int,
-                   case when o.leased then now() + make_interval(secs => $17) when not o.parked then now() end,
-                   case when o.parked then 'parked' else 'pending' end,
-                   case when o.parked then 'endpoint_paused' end, case when o.leased then $20::uuid end
-              from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::int[],
-                          $8::timestamptz[], $9::bool[], $18::bool[])
-                as o (business_id, id, endpoint_id, event_id, event_type, activity_id, version, logged_at, leased,
-                      parked)
-            on conflict do nothing returning business_id, id, event_id),
-        stored as (
-            insert into event (business_id, id, event_type, activity_id, version, logged_at, body, traceparent)
-            select e.* from unnest($10::uuid[], $11::uuid[], $12::text[], $13::uuid[], $14::int[], $15::timestamptz[],
-                                   $16::bytea[], $19::text[])
-                as e (business_id, id, event_type, activity_id, version, logged_at, body, traceparent)
-             where exists (select from made where made.business_id = e.business_id and made.event_id = e.id)
-            on conflict do nothing)
-        select id from made
-        """,
+    row = await tx.find(
+        INSERT if presumed is None else INSERT_PRESUMING,
         [one.event.business_id for one in ordered], [one.id for one in ordered],
         [one.endpoint_id for one in ordered], [one.event.id for one in ordered],
         [one.event.event_type for one in ordered], [one.event.activity_id for one in ordered],
@@ -106,8 +121,10 @@ async def insert_deliveries(
         [event.event_type for event in events], [event.activity_id for event in events],
         [event.version for event in events], [event.logged_at for event in events], [event.body for event in events],
         lease_s, [one.parked for one in ordered], [event.traceparent for event in events], worker,
+        *(presumed or ()),
     )  # fmt: skip
-    return {row["id"] for row in rows}
+    assert row is not None
+    return set(row["made"]) if row["holds"] else None
 
 
 async def claim(tx: Transaction, wanted: Sequence[Wanted], lease_s: float, worker: UUID | None) -> list[Claimed]:
@@ -167,14 +184,6 @@ WAITING = """
              order by d.business_id, d.endpoint_id, d.rank, d.next_at limit 1) n)
 """
 """Jumps from one endpoint to the next in the index: its cost goes with the endpoints that wait, not with the rows."""
-
-
-async def list_waiting(tx: Transaction) -> list[Waiting]:
-    """List for each endpoint and rank when the store has something next."""
-    rows = await tx.fetch(
-        f"{WAITING} select business_id, endpoint_id, rank, extract(epoch from next_at - now())::float8 from waiting"  # noqa: S608
-    )
-    return [Waiting(*row) for row in rows]
 
 
 async def reclaim(tx: Transaction, workers: Sequence[UUID], lease_s: float) -> int:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from libs.database import Transaction
+from services.webhook_dispatcher.store.queue import WAITING, Waiting
+
+_FREE = "s.worker is null or (s.worker <> $1 and o.id is null)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,29 +21,37 @@ class Standing:
     next_end_s: float | None
 
 
-async def renew(tx: Transaction, worker: UUID, lease_s: float) -> Standing:
-    """Renew the lease of a worker, new or not, and say how things stand."""
+async def look(tx: Transaction, worker: UUID, lease_s: float) -> tuple[Standing, list[Waiting]]:
+    """Renew the lease of a worker, new or not; say how things stand and for each endpoint and rank when the store has
+    something next. One statement: it is made each second."""
     row = await tx.find(
-        """
-        with me as (
+        f"""
+        {WAITING},
+        me as (
             insert into worker (id, until) values ($1, now() + make_interval(secs => $2))
                 on conflict (id) do update set until = excluded.until),
         other as (
-            select id, until from worker where id <> $1 and until > now())
-        select coalesce(array_agg(s.number) filter (where s.worker = $1), '{}') as mine,
-               coalesce(array_agg(s.number) filter (where s.worker is null or (s.worker <> $1 and o.id is null)), '{}')
-                   as free,
-               coalesce(array_agg(s.worker) filter (where s.worker is null or (s.worker <> $1 and o.id is null)), '{}')
-                   as had,
-               (select count(*) from other)::int as others,
-               (select extract(epoch from min(until) - now())::float8 from other) as next_end_s
-          from shard s left join other o on o.id = s.worker
-        """,
+            select id, until from worker where id <> $1 and until > now()),
+        standing as (
+            select coalesce(array_agg(s.number) filter (where s.worker = $1), '{{}}') as mine,
+                   coalesce(array_agg(s.number) filter (where {_FREE}), '{{}}') as free,
+                   coalesce(array_agg(s.worker) filter (where {_FREE}), '{{}}') as had
+              from shard s left join other o on o.id = s.worker)
+        select s.*, (select count(*) from other)::int as others,
+               (select extract(epoch from min(until) - now())::float8 from other) as next_end_s, w.*
+          from standing s cross join (
+               select coalesce(array_agg(business_id), '{{}}') as businesses,
+                      coalesce(array_agg(endpoint_id), '{{}}') as endpoints, coalesce(array_agg(rank), '{{}}') as ranks,
+                      coalesce(array_agg(extract(epoch from next_at - now())::float8), '{{}}') as due_s
+                 from waiting) w
+        """,  # noqa: S608
         worker, lease_s,
     )  # fmt: skip
     assert row is not None
     free = list(zip(row["free"], row["had"], strict=True))
-    return Standing(frozenset(row["mine"]), free, row["others"], row["next_end_s"])
+    places = zip(row["businesses"], row["endpoints"], row["ranks"], row["due_s"], strict=True)
+    standing = Standing(frozenset(row["mine"]), free, row["others"], row["next_end_s"])
+    return standing, [Waiting(*place) for place in places]
 
 
 async def list_others(tx: Transaction, worker: UUID) -> set[UUID]:

@@ -1,8 +1,9 @@
 """Who is told, as the handler of events needs it: endpoints with their filters and secrets, expressions that failed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from libs.database import Transaction
@@ -11,6 +12,35 @@ from services.webhook_dispatcher.store.targets import COLUMNS, Target, target_of
 
 MISSED_DAYS = 30
 """For so long after it was disabled it is kept what an endpoint misses."""
+HEARING = f"e.deleted_at is null and (e.status <> 'disabled' or e.updated_at > now() - interval '{MISSED_DAYS} days')"
+CHANGE = """hashtextextended(concat(e.xmin, (
+              select string_agg(s.xmin::text, ' ' order by s.id) from endpoint_secret s
+               where s.business_id = e.business_id and s.endpoint_id = e.id
+                 and (s.expires_at is null or s.expires_at > now()))), 0)"""
+"""Another after whatever changed of an endpoint or its live secrets."""
+
+
+class Presumed(NamedTuple):
+    """What is taken for true of some businesses: which endpoints hear, as of which change of each."""
+
+    business_ids: list[UUID]
+    endpoint_ids: list[UUID]
+    changes: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who hears of the events of some businesses, the same as targets, the database's time, and whether lately any
+    activity was erased.
+
+    The time is None when today's partitions are missing: nothing can be kept then.
+    """
+
+    subscribers: Sequence[Subscriber]
+    targets: Sequence[Target]
+    presumed: Presumed
+    now: datetime | None
+    any_erased: bool
 
 
 async def lock_paused(tx: Transaction, business_ids: Sequence[UUID], ids: Sequence[UUID]) -> set[UUID]:
@@ -23,24 +53,17 @@ async def lock_paused(tx: Transaction, business_ids: Sequence[UUID], ids: Sequen
     return {row[0] for row in rows}
 
 
-async def list_subscribers(
-    tx: Transaction, business_ids: Sequence[UUID]
-) -> tuple[list[Subscriber], list[Target], datetime | None, bool]:
-    """List the endpoints of some businesses that are to be told, those disabled lately too, the same as targets, the
-    database's time, and whether lately any activity was erased.
-
-    The time is None when today's partitions are missing: nothing can be kept then.
-    """
+async def list_subscribers(tx: Transaction, business_ids: Sequence[UUID]) -> Audience:
+    """List the endpoints of some businesses that are to be told, those disabled lately too."""
     rows = await tx.fetch(
         f"""
         select {COLUMNS}, e.created_at, e.event_types, e.sources, e.activity_objects, e.record_objects, e.expression,
-               e.body_form,
+               e.body_form, {CHANGE} as change,
                case when to_regclass('event_' || to_char(current_date, 'YYYYMMDD')) is not null then now() end as now,
                exists (select from erased_activity) as any_erased
-          from endpoint e where business_id = any($1) and deleted_at is null
-           and (status <> 'disabled' or updated_at > now() - make_interval(days => $2))
+          from endpoint e where e.business_id = any($1) and {HEARING} order by e.id
         """,  # noqa: S608
-        business_ids, MISSED_DAYS,
+        business_ids,
     )  # fmt: skip
     subscribers = [
         Subscriber(
@@ -52,7 +75,8 @@ async def list_subscribers(
         for row in rows
     ]  # fmt: skip
     now, any_erased = (rows[0]["now"], rows[0]["any_erased"]) if rows else (None, False)
-    return subscribers, [target_of(row) for row in rows], now, any_erased
+    presumed = Presumed(list(business_ids), [row["id"] for row in rows], [row["change"] for row in rows])
+    return Audience(subscribers, [target_of(row) for row in rows], presumed, now, any_erased)
 
 
 async def note_filter_failures(tx: Transaction, failures: Mapping[tuple[UUID, UUID], tuple[int, str]]) -> None:

@@ -48,7 +48,7 @@ def _filter_ignored() -> None:
 
 @bug("told-after-deletion", "a deleted endpoint is still told", "I6", "I7")
 def _told_after_deletion() -> None:
-    planting.in_sql("where business_id = any($1) and deleted_at is null", "where business_id = any($1)")
+    planting.in_sql("e.deleted_at is null and (e.status <> 'disabled'", "(e.status <> 'disabled'")
     planting.in_sql("with gone as (delete from endpoint_secret where business_id = $1 and endpoint_id = $2)", "")
     planting.replace("services.webhook_dispatcher.attempt:refuse", lambda old: lambda target, claim: None)
 
