@@ -107,9 +107,7 @@ async def test_releases_side_by_side_lose_nothing_forward_back_and_forward(relea
 
 async def _tell_again(system: System) -> None:
     """Send the owners' state again, as the operator's guide says of releases whose projections keep more."""
-    for owner in ("lifecycle", "ingest", "directory"):
-        done = await asyncio.to_thread(system.command, "republish", owner)
-        assert done.returncode == 0, done.stderr
+    await system.do("republish", "lifecycle", "ingest", "directory")
 
 
 async def _more(client: httpx.AsyncClient, upstream: Upstream, business: Business) -> None:

@@ -137,8 +137,13 @@ class System:
 
     async def prepare(self) -> None:
         """Migrate and make topics."""
-        done = await asyncio.to_thread(self.command, "prepare")
-        assert done.returncode == 0, done.stderr
+        await self.do("prepare")
+
+    async def do(self, name: str, *services: str) -> None:
+        """Run a command to its end, for several services at once."""
+        doing = [asyncio.to_thread(self.command, name, each) for each in services]
+        for done in await asyncio.gather(*(doing or [asyncio.to_thread(self.command, name)])):
+            assert done.returncode == 0, done.stderr
 
     async def start(self, failpoints: str = "") -> None:
         """Start what does not run, and anew what the failpoints are about; wait until all of it is ready."""
