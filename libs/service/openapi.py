@@ -72,6 +72,8 @@ def describe(
             if written and (path, method) in written:
                 more = [{"$ref": f"#/components/parameters/{name}"} for name in written[path, method]]
                 operation["parameters"] = [*operation.get("parameters", ()), *more]
+                if "Prefer" in written[path, method] and "200" in operation["responses"]:
+                    operation["responses"].setdefault("204", {"description": "Done, with `Prefer: return=minimal`"})
             _illustrate(operation, examples.get(f"{method.upper()} {path}"))
     return document
 

@@ -167,10 +167,13 @@ async def test_a_record_for_some_roles_is_there_for_their_members_alone(world: W
         await world.call(method, path + end, body, **outsider)
         for method, end, body in (
             ("GET", "", None), ("PATCH", "", {"name": "x"}), ("DELETE", "", None), ("POST", "/archive", None),
-            ("POST", "/merge", {"record_id": str(uuid7())}), ("POST", "/erase", {"reason": "asked"}),
+            ("POST", "/merge", {"record_id": str(uuid7())}),
         )
     ]  # fmt: skip
     assert {answer.status_code for answer in hidden} == {404}
+    for caller in (agent, outsider):
+        erased = await world.call("POST", f"{path}/erase", {"reason": "asked"}, **caller)
+        assert (erased.status_code, erased.json()["code"]) == (403, "not_permitted"), "administrators alone erase"
     put = await world.call("PUT", "/records/contact/by-ref/q-1", {"name": "Taken"}, **outsider)
     assert put.status_code == 404
     assert (await world.call("PATCH", path, {"status": "Inactive"}, **agent)).status_code == 200
@@ -277,7 +280,10 @@ async def test_a_business_says_when_reports_are_of_the_same_event(world: World) 
     wanted = {"sources": ["crm", "phone"], "tolerance_s": 60}
     changed = await world.call("PATCH", "/business", {"settings": {"same_event": wanted}})
     complete = wanted | {"agree": ["records", "type", "time"], "conversation_key": "conversation_id"}
-    assert changed.json()["settings"] == {"same_event": complete}
+    since = changed.json()["settings"]["same_event"]["since"]
+    assert changed.json()["settings"] == {"same_event": complete | {"since": since}}
+    later = await world.call("PATCH", "/business", {"settings": {"same_event": complete | {"since": since}}})
+    assert later.json() == changed.json(), "it counts from when it was set first, and what was read can be sent back"
     assert (changed.status_code, changed.headers["etag"]) == (200, '"2"')
     for wrong, named in (
         ({"tolerance_s": 3_601}, "tolerance_s"),

@@ -107,6 +107,8 @@ def test_every_write_takes_the_headers_of_writes(monkeypatch: pytest.MonkeyPatch
             found.add(name)
             references = [each["$ref"].rpartition("/")[2] for each in operation.get("parameters", ()) if "$ref" in each]
             taken = {said[each]["name"] for each in references}
+            if PREFERRING in taken and "200" in operation["responses"]:
+                assert "204" in operation["responses"], f"{name} answers without a body where that is preferred"
             if taken != _wanted(name):
                 wrong[name] = taken
     assert len(found) > 70

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Request, Response
 
+from libs.access import Principal, may
 from libs.database import Transaction
 from libs.messaging.outbox import append
 from libs.service.answers import json_answer
@@ -15,7 +16,7 @@ from libs.service.http import DatabaseDep, writes
 from libs.service.idempotency import once
 from services.directory.api.pages import must_exist
 from services.directory.api.security import done_by
-from services.directory.api.writing import Object, Reader, Writing, place_of
+from services.directory.api.writing import Object, Reader, Write, place_of
 from services.directory.domain.events import events_of
 from services.directory.store import merges, records, security
 
@@ -28,11 +29,23 @@ class EraseBody(Body):
     reason: Annotated[str, Line(500)]
 
 
+Administrator = Annotated[Principal, Depends(may("directory.write"))]
+
+
+async def _erase(object_name: Object, principal: Administrator, request: Request, database: DatabaseDep) -> Write:
+    return Write(principal, place_of(principal, object_name), request, database)
+
+
+Erasing = Annotated[Write, Depends(_erase)]
+"""An erasure cannot be undone: it takes more than to write records does."""
+
+
 @router.post("", status_code=202)
 @writes
-async def erase_record(record_id: UUID, body: EraseBody, call: Writing) -> Response:
+async def erase_record(record_id: UUID, body: EraseBody, call: Erasing) -> Response:
     """Erase what is known of a record's person, also where the record is deleted; the record itself and its links stay.
 
+    It takes the scope `directory.write`, and of a member the permission `admin.directory`.
     Records that are merged are one person: all of them are erased (`records`), and stay merged. The texts of their
     activities and conversations follow within moments. A second time answers 200 and changes nothing.
     """

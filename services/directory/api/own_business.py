@@ -7,10 +7,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AfterValidator, Field, field_validator
 
 from libs.access import Principal, may
+from libs.contracts.ids import instant_text
 from libs.contracts.interaction import Channel
 from libs.messaging.outbox import append
 from libs.service.answers import if_match, versioned
-from libs.service.body import Body, Line
+from libs.service.body import Body, Line, Moment
+from libs.service.clock import now
 from libs.service.http import DatabaseDep, rewrites
 from libs.service.idempotency import once
 from services.directory.api.pages import must_exist, shown
@@ -43,7 +45,7 @@ class SameEventBody(Body):
     one that began first is shown. `types`: the api_names of activity objects; null: all. `agree`: what has to agree:
     `records` (at least one, and none of an object that both name differs), `type`, `time` (they overlap, or lie no more
     than `tolerance_s` apart), `conversation` (what `metadata` says under `conversation_key`). Different conversations
-    never are the same event.
+    never are the same event. `since` says in answers from when on it counts; what is sent there is passed over.
     """
 
     sources: Annotated[list[Annotated[str, Line(255)]], Field(min_length=1, max_length=SOURCES_MAX)] | None = None
@@ -53,6 +55,7 @@ class SameEventBody(Body):
         default_factory=lambda: list[Agreement](("records", "type", "time"))
     )
     conversation_key: Annotated[str, Line(100)] = "conversation_id"
+    since: Moment | None = Field(default=None, exclude=True)
 
     @field_validator("sources")
     @classmethod
@@ -69,7 +72,8 @@ class SettingsBody(Body):
     `significant_contact_fields`: what of a contact makes an entry on its timeline when it changes: `name`, `status`,
     `owner`, `account`, or a field's name. By default these four with `email`, `phone` and `do_not_contact`.
     `activities_from_channels`: the channels whose closed conversations become activities. By default all of them.
-    `same_event`: when reports of two sources are taken for reports of the same event. By default never.
+    `same_event`: when reports of two sources are taken for reports of the same event. By default never. It counts for
+    what is logged from `since` on; what was before is searched by `POST /api/activities/logged/same-event/search`.
     """
 
     significant_contact_fields: Annotated[list[Annotated[str, Line(255)]], Field(max_length=FIELDS_MAX)] | None = None
@@ -105,7 +109,8 @@ async def change_business(body: BusinessPatch, principal: Writer, request: Reque
             settings = orjson.loads(before["settings"])
             changes = body.settings.model_dump(exclude_unset=True)
             if body.settings.same_event is not None:
-                changes["same_event"] = body.settings.same_event.model_dump(exclude_none=True)
+                since = (settings.get("same_event") or {}).get("since") or instant_text(now())
+                changes["same_event"] = body.settings.same_event.model_dump(exclude_none=True) | {"since": since}
             after = rules.merge_fields(settings, changes)
             if after == settings:
                 return versioned(shown(before), before["version"], wrote=before["id"])
