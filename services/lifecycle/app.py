@@ -17,6 +17,7 @@ from services.lifecycle.api import (
     rules,
     same_events,
     scheduled,
+    searching,
     undo,
 )
 from services.lifecycle.api.accounts import activities, comments, reopening
@@ -37,6 +38,7 @@ def create(settings: Settings) -> Service:
     named = (lists.responses, fields.router, rules.router, objects.detail)
     for router in (
         undo.router,
+        searching.router,
         same_events.router,
         scheduled.first,
         logged.first,

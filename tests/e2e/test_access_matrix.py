@@ -23,6 +23,7 @@ ACCOUNTS = "/v1/accounts/activities"
 RECORDS, ENDPOINTS = "/api/directory/records/{object}", "/api/webhooks/endpoints"
 REPLAYS = "/api/webhooks/replays"
 OPERATOR = "operator"
+LATER = "2031-01-02T10:00:00Z"
 DUE, SPAN = "2031-01-01T10:00:00Z", {"from": "2026-01-01", "to": "2031-12-31"}
 Ask = Callable[[str], dict[str, Any]]
 
@@ -135,7 +136,7 @@ ROWS = [
     Row(f"GET {RECORDS}/{{record_id}}", "records.read", "record", path=CONTACT),
     Row(f"PATCH {RECORDS}/{{record_id}}", "records.write", "record", body(status="Inactive"), path=CONTACT),
     Row(f"DELETE {RECORDS}/{{record_id}}", "records.write", "spare_record", ok=204, path=CONTACT),
-    Row(f"POST {RECORDS}/{{record_id}}/erase", "records.write", "spare_record", body(reason="asked"), 202, CONTACT),
+    Row(f"POST {RECORDS}/{{record_id}}/erase", "directory.write", "spare_record", body(reason="asked"), 202, CONTACT),
     Row(f"GET {RECORDS}/{{record_id}}/erase", "records.read", "spare_record", path=CONTACT),
     Row(f"POST {RECORDS}/{{record_id}}/merge", "records.write", "record", body(record_id=str(uuid7())), 422, CONTACT),
     Row(f"POST {RECORDS}/{{record_id}}/unmerge", "records.write", "record", ok=409, path=CONTACT),
@@ -234,6 +235,8 @@ ROWS = [
     Row(f"POST {LOGGED}/{{activity_id}}/undo", "activities.write", "spare_logged", body(text="wrong"), 201),
     Row(f"PUT {LOGGED}/{{activity_id}}/same-event/{{other_id}}", "activities.write", "logged", ok=409),
     Row(f"DELETE {LOGGED}/{{activity_id}}/same-event", "activities.write", "logged"),
+    Row(f"POST {LOGGED}/same-event/search", "activities.write", None, body(logged_from=DUE, logged_before=LATER), 409),
+    Row(f"GET {LOGGED}/same-event/search", "activities.read"),
     Row(f"GET {ACCOUNTS}", "activities.read", "account", lambda known: {"params": {"accountId": known}}),
     Row(f"POST {ACCOUNTS}", "activities.write", "account", meeting, 201),
     Row(f"GET {ACCOUNTS}/{{activity_id}}", "activities.read", "scheduled"),

@@ -338,3 +338,26 @@ async def test_timelines_show_it_once_with_its_sources_and_reports_count_one(
         ("contact", phone.activity_id), ("contact", crm.activity_id), ("account", crm.activity_id),
     }  # fmt: skip
     assert shown["total"] == 2
+
+
+async def test_what_was_logged_before_is_searched_when_somebody_asks(world: World) -> None:
+    await wish(world.database, world.tenant, None)
+    await admit(world.database, call(world, "phone"))
+    await admit(world.database, call(world, "crm", after_s=60))
+    span = {"logged_from": "2026-01-01T00:00:00Z", "logged_before": "2100-01-01T00:00:00Z"}
+    path = "/logged/same-event/search"
+    early = await world.call("POST", path, span)
+    assert (early.status_code, early.json()["code"]) == (409, "not_set")
+    await wish(world.database, world.tenant, ALL)
+    nothing = await world.call("POST", path, span | {"logged_before": "2026-01-02T00:00:00Z"})
+    assert nothing.json() == {"activities": 0, "left": 0}
+    asked = await world.call("POST", path, span)
+    assert (asked.status_code, asked.json()) == (202, {"activities": 2, "left": 2})
+    assert len(linked(await current(world))) == 2, "not yet"
+    await rechecks.look_again(world.database)
+    assert (await world.call("GET", path)).json() == {"left": 0}
+    found = await current(world)
+    assert len(linked(found)) == 1
+    assert sum(each.same_as is None for each in found.values()) == 1
+    backwards = await world.call("POST", path, dict.fromkeys(span, span["logged_from"]))
+    assert backwards.status_code == 400

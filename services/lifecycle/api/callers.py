@@ -224,9 +224,10 @@ def may_arrive(error: Rejected) -> bool:
     return any(each.code == "does_not_exist" and each.field.startswith(COPIED) for each in error.problems)
 
 
-def _make(
+def make_caller(
     scope: str, permission: str | None = None, *, session: bool = False, matched: bool = True
 ) -> Callable[..., Awaitable[Caller]]:
+    """Make the dependency that gives a route its caller; `matched`: a write that takes `If-Match`."""
     principal_with_scope = may(scope, named=not session, session=session, permission=permission)
 
     async def caller(
@@ -239,12 +240,12 @@ def _make(
     return rewrites(caller) if matched else writes(caller)
 
 
-Reader = Annotated[Caller, Depends(_make("activities.read"))]
-Writer = Annotated[Caller, Depends(_make("activities.write"))]
-SeriesWriter = Annotated[Caller, Depends(_make("activities.write", matched=False))]
+Reader = Annotated[Caller, Depends(make_caller("activities.read"))]
+Writer = Annotated[Caller, Depends(make_caller("activities.write"))]
+SeriesWriter = Annotated[Caller, Depends(make_caller("activities.write", matched=False))]
 """Who writes to a recurrence, which has no versions."""
-Admin = Annotated[Caller, Depends(_make("activities.write", ADMIN_OBJECTS))]
+Admin = Annotated[Caller, Depends(make_caller("activities.write", ADMIN_OBJECTS))]
 """Who may change activity objects, their fields and rules."""
-MemberReader = Annotated[Caller, Depends(_make("activities.read", session=True))]
-MemberWriter = Annotated[Caller, Depends(_make("activities.write", session=True))]
+MemberReader = Annotated[Caller, Depends(make_caller("activities.read", session=True))]
+MemberWriter = Annotated[Caller, Depends(make_caller("activities.write", session=True))]
 """Members who call S2's routes, by key and token."""

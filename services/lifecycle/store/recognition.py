@@ -201,6 +201,27 @@ async def put_off(tx: Transaction, business_id: UUID, activity_ids: Collection[U
     )  # fmt: skip
 
 
+async def list_logged(tx: Transaction, business_id: UUID, span: tuple[datetime, datetime], limit: int) -> list[UUID]:
+    """Name activities that were logged between two instants."""
+    rows = await tx.fetch(
+        """
+        select found.activity_id from activity_object o
+        cross join lateral (
+            select a.activity_id from activity a
+            where a.business_id = $1 and a.type_id = o.id and a.logged_at >= $2 and a.logged_at < $3
+                and a.deleted_at is null offset 0) as found
+        where o.business_id = $1 limit $4
+        """,
+        business_id, *span, limit,
+    )  # fmt: skip
+    return [row[0] for row in rows]
+
+
+async def count_put_off(tx: Transaction, business_id: UUID) -> int:
+    """Count the activities of a business that are to be looked at again."""
+    return int(await tx.value("select count(*) from recheck where business_id = $1", business_id))
+
+
 async def list_put_off(tx: Transaction, limit: int) -> list[Key]:
     """Name activities that are to be looked at again."""
     return [(row[0], row[1]) for row in await tx.fetch("select business_id, activity_id from recheck limit $1", limit)]
