@@ -148,8 +148,14 @@ def _told(chosen: Selection, first: int) -> tuple[str, tuple[Any, ...]]:
         parts = rolled_up.format(told="true"), untold
         return " union all ".join(parts), (*times, sight.user_id, list(sight.role_ids))
     parts = rolled_up.format(told=narrow.rolled_up(behind)), narrow.less(behind)
-    single = (f"select {narrow.VALUES}, 1 from ({each}) as one" for each in narrow.found(behind))  # noqa: S608
-    return " union all ".join((*parts, *single)), (*times, *_sight(chosen), list(chosen.shut or ()))
+    if "all" not in (sight.scheduled, sight.logged):
+        return " union all ".join(_one_by_one(first)), _sight(chosen)
+    return " union all ".join((*parts, *_one_by_one(behind))), (*times, *_sight(chosen), list(chosen.shut or ()))
+
+
+def _one_by_one(first: int) -> list[str]:
+    """Write what is found one by one; the arguments of the sight are from `$first` on."""
+    return [f"select {narrow.VALUES}, 1 as count from ({each}) as one" for each in narrow.found(first)]  # noqa: S608
 
 
 def _looked_at(first: int) -> str:
@@ -161,7 +167,8 @@ def _looked_at(first: int) -> str:
 def _listed(chosen: Selection, first: int) -> str:
     """Write the facts that a page may hold; the arguments of the sight are from `$first` on."""
     if chosen.is_found:
-        parts = (*narrow.all_of(first), *narrow.found(first))
+        has_whole = chosen.sight is not None and "all" in (chosen.sight.scheduled, chosen.sight.logged)
+        parts = (*(narrow.all_of(first) if has_whole else ()), *narrow.found(first))
         return " union all ".join(f"(select * from ({each}) as one where {_PAGE} {_ORDER})" for each in parts)  # noqa: S608
     rows = _COUNTED if chosen.sight is None else _looked_at(first)
     return f"select * from ({rows}) as one where {_PAGE}"  # noqa: S608 - constants of ours
