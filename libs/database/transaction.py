@@ -10,6 +10,7 @@ from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 
 from libs import failpoints
+from libs.turns import SLICE, take_turn
 
 
 class Transaction:
@@ -67,6 +68,8 @@ class Transaction:
 
     async def execute(self, sql: str, *arguments: Any) -> int:
         """Run a statement and return the number of rows it touched."""
+        if not self.walled and _are_many(arguments):
+            await take_turn()
         await self._start()
         status = await self._connection.execute(sql, *arguments)
         _, _, count = status.rpartition(" ")
@@ -74,6 +77,8 @@ class Transaction:
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Record]:
         """Return all rows."""
+        if not self.walled and _are_many(arguments):
+            await take_turn()
         await self._start()
         return await self._connection.fetch(sql, *arguments)
 
@@ -94,6 +99,8 @@ class Transaction:
 
     async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """COPY rows into a table; cheaper than `unnest` for large batches."""
+        if not self.walled:
+            await take_turn()
         await self._start()
         await self._connection.copy_records_to_table(table, columns=list(columns), records=rows)
 
@@ -102,3 +109,8 @@ class Transaction:
         await self._start()
         async for row in self._connection.cursor(sql, *arguments, prefetch=rows):
             yield row
+
+
+def _are_many(arguments: Sequence[Any]) -> bool:
+    """Tell whether writing the arguments takes as long as a slice: 31 lists of 1,000 take 5 ms."""
+    return bool(arguments) and isinstance(arguments[0], list | tuple) and len(arguments[0]) > SLICE

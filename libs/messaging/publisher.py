@@ -23,7 +23,7 @@ from libs.contracts.topics import BY_TYPE
 from libs.errors import Unavailable
 from libs.messaging import metrics
 from libs.messaging.broker import BrokerSettings
-from libs.turns import give_way
+from libs.turns import SLICE, give_way, take_turn
 
 BATCH_BYTES = 256 * 1024
 CLOSE_S = 2.0
@@ -199,6 +199,8 @@ class Publisher:
 
     async def _write(self, producer: AIOKafkaProducer, topic: str, partition: int, sendings: list[Sending]) -> None:
         """Send batches one after the other: a second writer on a partition would time out for nothing."""
+        if len(sendings) > SLICE:
+            await take_turn()
         now_ms = int(time.time() * 1000)
         batch = producer.create_batch()
         futures = []
