@@ -7,13 +7,11 @@ topic that the service does not, and posts to `/ok/floor` of the sink.
 import asyncio
 import gc
 import sys
-from collections.abc import Sequence
-from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import uvloop
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
 TOPIC = "activity.created"
 READY = b"ready\n"
@@ -26,10 +24,9 @@ async def main(servers: str, url: str, port: int) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute("create table if not exists floor (id uuid primary key, body bytea)")
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=servers, enable_auto_commit=False, check_crcs=False, consumer_timeout_ms=PATIENCE_MS
+        TOPIC, bootstrap_servers=servers, enable_auto_commit=False, check_crcs=False, consumer_timeout_ms=PATIENCE_MS
     )
     await consumer.start()
-    consumer.assign([TopicPartition(TOPIC, part) for part in await _partitions(consumer)])
     await consumer.seek_to_end()
     transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, "127.0.0.1", port)
     sys.stdout.buffer.write(READY)
@@ -42,11 +39,6 @@ async def main(servers: str, url: str, port: int) -> None:
             ids = [uuid4() for _ in bodies]
             await connection.execute("insert into floor select * from unnest($1::uuid[], $2::bytea[])", ids, bodies)
             transport.write(b"".join(map(_request, ids, bodies)))
-
-
-async def _partitions(consumer: Any) -> Sequence[int]:
-    await consumer.topics()
-    return sorted(consumer.partitions_for_topic(TOPIC))
 
 
 def _request(id_: UUID, body: bytes) -> bytes:
