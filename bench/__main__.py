@@ -53,7 +53,7 @@ def main(
     apart: Annotated[bool, typer.Option("--apart", help="with a process for each service")] = False,
     write: Annotated[bool, typer.Option("--write", help="write bench/RESULTS.md")] = False,
     only: Annotated[
-        list[str] | None, typer.Option(help="with webhooks (all: 12 minutes): W1 … W11 and others, each alone")
+        list[str] | None, typer.Option(help="with webhooks (all: some 15 minutes): W1 … W11 and others, each alone")
     ] = None,
 ) -> None:
     """Measure; the exit code is 1 when a target is missed."""

@@ -115,6 +115,11 @@ class Lane:
             return 1 - self.in_flight - len(self.queue)
         return self.cap.value + self._ahead() - self.in_flight - len(self.queue)
 
+    def keeps_up(self, now: float) -> bool:
+        """Tell whether nothing waits for it in the store, or it could send that too at once: then what is new need not
+        queue up behind it, to be claimed."""
+        return min(self.due) > now or (not self.queue and self.in_flight < self.cap.value)
+
     def _ahead(self) -> int:
         ahead = min(AHEAD_MAX, int(self.cap.value * AHEAD_S / self._average_s))
         return ahead if self.bucket is None else min(ahead, int(self.bucket.per_s * RATED_AHEAD_S))

@@ -184,7 +184,7 @@ class Lanes:
                     and lane.sends
                     and lane.known(now)
                     and not lane.target.ordered
-                    and min(lane.due) > now
+                    and lane.keeps_up(now)
                 )
                 room = lane.room(now) if fast and lane is not None else 0
             fit = room > 0 and left > 0

@@ -167,6 +167,21 @@ def test_nothing_is_leased_at_once_for_an_ordered_a_held_or_a_full_lane() -> Non
     assert lanes.fitting(wanted, 0.0) == [True, False, False, True, False]
 
 
+def test_what_is_new_is_leased_at_once_beside_what_waits_in_the_store_only_while_the_lane_has_a_free_exchange() -> None:
+    to = target(A, 1)
+    lanes = lanes_of(to)
+    lane = lanes.find(to.endpoint_id)
+    assert lane is not None
+    lane.due[0] = 0.0
+    assert lanes.fitting([to.endpoint_id], 0.0) == [True]
+    lanes.put(claims(to, 2), 0.0)
+    assert lanes.fitting([to.endpoint_id], 0.0) == [False]
+    assert len(take_all(lanes)) == 2
+    assert lanes.fitting([to.endpoint_id], 0.0) == [False]
+    lanes.release(lane, 0.0)
+    assert lanes.fitting([to.endpoint_id], 0.0) == [True]
+
+
 def test_endpoint_that_was_changed_is_sent_nothing_before_it_was_read_again() -> None:
     to = target(A, 1)
     lanes = lanes_of(to)
