@@ -22,6 +22,10 @@ EPOCH_MAX = 2**31 - 1
 SESSION_UNKNOWN = 70
 GATHER_MS, GATHER_BYTES = 15, 128 * 1024
 """While many events come the broker answers a fetch once it has so many bytes, or after that time."""
+TAKEN_S, ASIDE_MS = 1.0, 100
+"""While records of some partitions wait to be taken, the others are not asked about for so long, and then so long at a
+time: a client has one fetch under way, so one that waits for partitions without records holds up those that have some.
+By default it asks after 0.1 s, less than a batch takes, and waits until something comes: 4 of 20 s [measured]."""
 
 _Place = tuple[str, int]
 _Process = Callable[[Any, int, Any], Coroutine[Any, Any, bool]]
@@ -77,6 +81,7 @@ class Sessions:
         self._sessions: dict[int, Session] = defaultdict(Session)
         self._assignment: Any = None
         self._records: Mapping[Any, Any] = fetcher._records  # noqa: SLF001
+        fetcher._prefetch_backoff = TAKEN_S  # noqa: SLF001
         self._process: _Process = fetcher._proc_fetch_request  # noqa: SLF001 - there is no seam for it
         fetcher._proc_fetch_request = self._fetch  # noqa: SLF001
 
@@ -88,6 +93,8 @@ class Sessions:
         session = self._sessions[node_id]
         if self.flow.is_strong():
             request._max_wait_ms, request._min_bytes = GATHER_MS, GATHER_BYTES  # noqa: SLF001
+        elif self._records:
+            request._max_wait_ms = ASIDE_MS  # noqa: SLF001
         try:
             has_new = await self._process(assignment, node_id, _Fetch(request, session, self._note))
         finally:

@@ -1,6 +1,13 @@
-"""What a fetch has to name within its session."""
+"""What a fetch has to name within its session, and how long it may wait."""
 
-from libs.messaging.fetching import SESSION_UNKNOWN, Session
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.protocol.fetch import FetchRequest
+
+from libs.messaging.fetching import ASIDE_MS, SESSION_UNKNOWN, TAKEN_S, Session, Sessions
 
 ONE, OTHER, THIRD = ("happened", 0), ("happened", 1), ("named", 0)
 SIZE = 1_000
@@ -52,3 +59,20 @@ def test_broker_that_keeps_no_session_is_told_all_each_time() -> None:
     for _ in range(2):
         assert session.ask({ONE: (5, SIZE)}) == (0, 0, [ONE], [])
         session.answered(0, 0)
+
+
+@pytest.mark.parametrize(("untaken", "wait_ms"), [({}, 1_000), ({"a partition": "records"}, ASIDE_MS)])
+async def test_partitions_without_records_hold_up_none_whose_records_wait_to_be_taken(
+    untaken: dict[str, str], wait_ms: int
+) -> None:
+    asked: list[Any] = []
+
+    async def process(_assignment: object, _node: int, fetch: Any) -> bool:
+        asked.append(fetch.prepare({FetchRequest.API_KEY: (4, 11)}))
+        return False
+
+    fetcher = SimpleNamespace(_records=untaken, _proc_fetch_request=process, _prefetch_backoff=0.1)
+    Sessions(cast(Fetcher, fetcher))
+    await fetcher._proc_fetch_request(object(), 1, FetchRequest(1_000, 1, 1 << 20, 0, [("heard", [(0, 7, 1 << 18)])]))
+    assert asked[0].max_wait_time == wait_ms
+    assert fetcher._prefetch_backoff == TAKEN_S
