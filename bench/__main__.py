@@ -37,8 +37,9 @@ from bench.webhooks import run as webhooks
 from cli.place import Trouble
 from libs.embedded.processes import ServerFailed
 
-TOGETHER = "all services in one process; PostgreSQL, Kafka and the load on the same machine"
-APART = "a process for each service behind a gateway; PostgreSQL, Kafka and the load on the same machine"
+TOGETHER = "All services in one process"
+APART = "A process for each service behind a gateway"
+WEBHOOKS = "Webhooks"
 TROUBLES = (Trouble, ServerFailed, subprocess.TimeoutExpired)
 T = TypeVar("T")
 
@@ -95,7 +96,7 @@ def _measure_webhooks(only: Sequence[str], write: bool) -> None:
     speeds = figures.machine_at(before, calibration.measure())
     Console().print(*speeds, figures.table_of(found), sep="\n")
     if write:
-        figures.write_webhooks(found, speeds)
+        figures.write(found, WEBHOOKS, speeds)
     sys.exit(1 if any(figure.verdict == "MISSED" for figure in found) else 0)
 
 

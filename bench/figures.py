@@ -47,7 +47,10 @@ class Figure:
         return self.step, self.name, f"{self.value:,.{digits}f} {self.unit}", target, self.verdict
 
 
-WEBHOOKS = "## Webhooks"
+INTRODUCTION = """\
+# Results
+
+Written by `./activities bench --write`; what is measured how: `README.md`. Heads of sections are of the latest run."""
 HEADINGS = ("step", "what", "measured", "target", "")
 
 
@@ -77,40 +80,29 @@ def table_of(figures: Sequence[Figure]) -> Table:
     return table
 
 
-def write(figures: Sequence[Figure], processes: str, machine: Sequence[str]) -> None:
-    """Write RESULTS.md with machine (`machine_at`), versions and date."""
+def write(figures: Sequence[Figure], section: str, machine: Sequence[str]) -> None:
+    """Put figures into their section of RESULTS.md with the time and the machine (`machine_at`); others there stay."""
+    sections = _sections()
+    new = [f"{line} {datetime.now(UTC):%m-%d %H:%M} |" for line in _rows(figures)[2:]]
+    measured = {_named(line) for line in new}
+    kept = [line for line in sections.get(section, ()) if line.startswith("| ") and _named(line) not in measured]
+    kept = [line for line in kept if _named(line) != HEADINGS[:2]]
+    heads = [f"{line} when |" if number == 0 else f"{line}---|" for number, line in enumerate(_rows([]))]
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    RESULTS.write_text(
-        "\n".join(
-            [
-                "# Results", "", "Written by `./activities bench --write`; what is measured how: `README.md`.", "",
-                f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-                *(f"- {line}" for line in machine),
-                f"- Python {platform.python_version()}, {_postgresql()}, Kafka {_kafka()}; {versions}",
-                f"- {processes}", "", *_rows(figures), "", *_webhooks(),
-            ]
-        )
-    )  # fmt: skip
+    about = [*machine, f"Python {platform.python_version()}, {_postgresql()}, Kafka {_kafka()}; {versions}"]
+    sections[section] = [*(f"- {line}" for line in about), "", *heads, *kept, *new]
+    texts = ["\n".join([f"## {name}", "", *lines]) for name, lines in sections.items()]
+    RESULTS.write_text("\n\n".join([INTRODUCTION, *texts]) + "\n")
 
 
-def write_webhooks(figures: Sequence[Figure], machine: Sequence[str]) -> None:
-    """Put what was measured of the webhook dispatcher into its section of RESULTS.md; other figures there stay."""
-    before, _, section = RESULTS.read_text().partition(f"{WEBHOOKS}\n")
-    new = {
-        figure.cells()[:2]: f"{line} {datetime.now(UTC):%m-%d %H:%M} |"
-        for figure, line in zip(figures, _rows(figures)[2:], strict=True)
-    }
-    old = [line for line in section.splitlines() if line.startswith("| ")][1:]
-    kept = [line for line in old if tuple(cell.strip() for cell in line.split("|")[1:3]) not in new]
-    lines = [f"{line} when |" if number == 0 else f"{line}---|" for number, line in enumerate(_rows([]))]
-    head = [before.rstrip(), "", WEBHOOKS, "", *(f"- {line}" for line in machine), ""]
-    RESULTS.write_text("\n".join([*head, *lines, *kept, *new.values(), ""]))
+def _sections() -> dict[str, list[str]]:
+    """Read the lines of each section, the headings as keys."""
+    parts = RESULTS.read_text().split("\n## ")[1:] if RESULTS.exists() else []
+    return {name: text.strip().splitlines() for name, _, text in (part.partition("\n") for part in parts)}
 
 
-def _webhooks() -> list[str]:
-    text = RESULTS.read_text() if RESULTS.exists() else ""
-    _, heading, section = text.partition(f"{WEBHOOKS}\n")
-    return [heading + section] if heading else []
+def _named(row: str) -> tuple[str, ...]:
+    return tuple(cell.strip() for cell in row.split("|")[1:3])
 
 
 def _rows(figures: Sequence[Figure]) -> list[str]:
