@@ -49,6 +49,7 @@ async def create_topics(broker: BrokerSettings, services: Sequence[str], inbound
         ours = {name: count for name, count in existing.items() if name not in inbound}
         _check_partitions(ours, broker.partitions)
         missing = [name for name in wanted if name not in existing]
+        made = []
         if missing:
             response = await admin.create_topics(
                 [_new_topic(foreign if name in inbound else broker, name, wanted[name]) for name in missing]
@@ -56,7 +57,9 @@ async def create_topics(broker: BrokerSettings, services: Sequence[str], inbound
             for name, code, *rest in response.topic_errors:
                 if code not in (0, TopicAlreadyExistsError.errno):
                     raise Unavailable(f"topic {name} could not be made: {for_code(code).__name__} {rest}")
-    return missing
+                if code == 0:  # a topic made a moment ago may not be shown yet
+                    made.append(name)
+    return made
 
 
 async def rewind(broker: BrokerSettings, group: str, topics: Sequence[str]) -> int:
