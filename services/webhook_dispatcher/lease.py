@@ -51,12 +51,14 @@ class Lease:
         """Take or let go of shards, as things stand now that the lease is renewed. `busy`: of which something is in
         hand, `now`: before it was renewed.
 
-        Return in how many seconds to renew again. What is new counts once `tx` is committed.
+        Return in how many seconds to look again: at once after shards were taken, since what was seen to wait was seen
+        before. What is new counts once `tx` is committed.
         """
-        mine = standing.mine
+        mine, taken = standing.mine, frozenset[int]()
         share = -(-SHARDS // (standing.others + 1))
         if len(mine) < share and standing.free:
-            mine |= await self._take(tx, standing, share - len(mine))
+            taken = await self._take(tx, standing, share - len(mine))
+            mine |= taken
         leaving = frozenset(sorted(mine)[share:]) if standing.others else frozenset()
         if gone := leaving - set(busy):
             await shards.release(tx, self.worker, list(gone))
@@ -67,16 +69,18 @@ class Lease:
             self._until = now + LEASE_S - MARGIN_S
 
         tx.on_commit(count)
+        if taken:
+            return 0.0
         soon_s = standing.next_end_s if standing.next_end_s is not None and len(mine) < share else None
         return RENEW_S if soon_s is None else min(RENEW_S, soon_s + 0.01)
 
-    async def _take(self, tx: Transaction, standing: Standing, most: int) -> set[int]:
+    async def _take(self, tx: Transaction, standing: Standing, most: int) -> frozenset[int]:
         taken = await shards.take(tx, self.worker, list(standing.free)[:most])
         dead = {had for shard, had in standing.free if shard in taken and had is not None}
         if dead:
             await queue.reclaim(tx, list(dead), self._delivery_lease_s)
             await shards.forget(tx, list(dead))
-        return taken
+        return frozenset(taken)
 
     async def leave(self, tx: Transaction) -> None:
         """Let go of everything, so that others go on at once."""
