@@ -1,4 +1,4 @@
-"""Fetched records in one loop: 1.0 instead of 1.7 µs each [measured], of which a report on its walk is five or six.
+"""Fetched records in one loop: 1.0 instead of 1.5 µs each [measured], of which a report on its walk is five or six.
 
 aiokafka reads them through a generator in an iterator, with what we do not use: deserializers, transactions, sizes.
 """
