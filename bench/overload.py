@@ -22,7 +22,7 @@ async def measure(tenant: Tenant, advance: Callable[[], None]) -> list[Figure]:
     crowd = await call(tenant, bodies, CONNECTIONS * TIMES, SECONDS, advance)
     usual_per_s, crowd_per_s = len(usual.accepted_in) / USUAL_S, len(crowd.accepted_in) / SECONDS
     acknowledged = len(usual.accepted_in) + len(crowd.accepted_in)
-    counted = await _count(tenant, acknowledged)
+    counted = await count_in_report(tenant, acknowledged)
     return [
         Figure("overload", f"{CONNECTIONS} callers: accepted", usual_per_s, "/s"),
         Figure("overload", f"{CONNECTIONS * TIMES} callers for {SECONDS} s: accepted", crowd_per_s, "/s"),
@@ -34,10 +34,10 @@ async def measure(tenant: Tenant, advance: Callable[[], None]) -> list[Figure]:
     ]
 
 
-async def _count(tenant: Tenant, expected: int) -> int:
+async def count_in_report(tenant: Tenant, expected: int) -> int:
     """Wait until as many activities are in the report, or none has come for a while; return how many there are."""
     today = datetime.now(UTC).date()
-    volume = f"/api/reports/volume?from={today - timedelta(days=2)}&to={today + timedelta(days=2)}&granularity=month"
+    volume = f"/api/reports/volume?from={today - timedelta(days=40)}&to={today + timedelta(days=2)}&granularity=month"
     counted, deadline = -1, time.perf_counter() + PATIENCE_S
     async with session_of(tenant) as session:
         while counted < expected and time.perf_counter() < deadline:
