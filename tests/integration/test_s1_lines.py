@@ -10,14 +10,17 @@ import pytest
 
 from libs.access.copy import save_members, save_roles
 from libs.access.levels import ADMIN_OBJECTS, EVERYTHING, PERMISSIONS
+from libs.contracts.activity import Link
 from libs.contracts.directory import Member, Role
 from libs.contracts.ids import uuid7
 from libs.database import Database
+from services.lifecycle import waits as waiting_reports
 from tests.integration.test_lifecycle_reports import admit, answers, events, report
 from tests.integration.test_lifecycle_routes import World, save_record
 from tests.integration.test_s1_fields import add, value
 from tests.integration.test_s1_objects import codes, make
 from tests.support.accounts import PATH, save_person
+from tests.support.accounts import save_record as copy_record
 from tests.support.databases import fresh_database
 from tests.support.http import served, settle
 
@@ -276,6 +279,66 @@ async def test_rule_4_a_log_has_at_most_one_record_of_each_object(world: World) 
     assert await refusals(world, "call", links=links) == [
         set(), {("related_objects.1.custom_object", "one_per_object")}, {("links.1.object", "one_per_object")},
     ]  # fmt: skip
+
+
+async def two_of_one_object(world: World) -> tuple[str, list[dict[str, str]]]:
+    """Plan a call with two contacts and an account."""
+    business_id = world.tenant.business_id
+    other = await copy_record(world.database, business_id, "Bo", "contact")
+    account = await copy_record(world.database, business_id, "Acme")
+    given = ("contact", world.contact), ("contact", other), ("account", account)
+    links = [{"custom_object": name, "entity_id": str(record_id)} for name, record_id in given]
+    return (await world.schedule(associated_entities=links))["id"], links
+
+
+async def test_rule_4_a_plan_with_two_records_of_an_object_is_completed_with_one_of_them(world: World) -> None:
+    identity, links = await two_of_one_object(world)
+    refused = await world.log(scheduled_activity_id=identity, mentions=[str(uuid7())])
+    assert codes(refused) == {("related_objects", "one_per_object"), ("mentions.0", "does_not_exist")}
+    told = {each["field"]: each["message"] for each in refused.json()["errors"]}["related_objects"]
+    assert "2 records of 'contact'" in told
+    assert "account" not in told
+    body = {"related_objects": [], "scheduled_activity_id": identity}
+    operation = {"action": "complete", "object": "call", "body": body}
+    [result] = (await world.call("POST", "/bulk", {"operations": [operation]})).json()["results"]
+    assert (result["status"], [each["field"] for each in result["errors"]]) == (400, ["related_objects"])
+    shown = (await world.call("GET", f"{PLANS}/{identity}")).json()
+    assert (shown["version"], len(shown["associated_entities"])) == (1, 3)
+    done = await world.log(scheduled_activity_id=identity, related_objects=links[1:])
+    assert done.status_code == 201
+    kept = [each["entity_id"] for each in done.json()["associated_entities"]]
+    assert kept == [each["entity_id"] for each in links[1:]]
+    again = await world.log(scheduled_activity_id=identity)
+    assert again.status_code == 409
+
+
+@pytest.mark.parametrize("action", ["complete", "log"])
+async def test_rule_4_a_report_waits_until_a_plan_with_two_records_of_an_object_has_one(
+    world: World, action: str
+) -> None:
+    identity, links = await two_of_one_object(world)
+    told = report(world.tenant.business_id, action, uuid7().hex, known_only=True, type="call")
+    told.activity_id = UUID(identity)
+    await admit(world.database, told)
+    [waits] = [each for each in await answers(world.database) if each.receipt_id == told.receipt_id]
+    assert (waits.outcome, [(each.field, each.code) for each in waits.reasons]) == (
+        "waiting", [("links", "one_per_object")],
+    )  # fmt: skip
+    changed = await world.call("PATCH", f"{PLANS}/{identity}", {"associated_entities": links[1:]})
+    assert changed.status_code == 200
+    await waiting_reports.look_again(world.database)
+    [_, applied] = [each for each in await answers(world.database) if each.receipt_id == told.receipt_id]
+    assert (applied.outcome, applied.version) == ("applied", 3)
+
+
+async def test_rule_4_a_report_plans_with_at_most_one_record_of_each_object(world: World) -> None:
+    links = [Link(object="contact", record_id=world.contact), Link(object="contact", all=True)]
+    told = report(world.tenant.business_id, "schedule", uuid7().hex, type="call", links=links)
+    await admit(world.database, told)
+    [refused] = [each for each in await answers(world.database) if each.receipt_id == told.receipt_id]
+    assert (refused.outcome, [(each.field, each.code) for each in refused.reasons]) == (
+        "refused", [("links.1.object", "one_per_object")],
+    )  # fmt: skip
 
 
 async def test_rule_4_all_problems_of_a_log_are_reported_at_once(world: World) -> None:

@@ -251,7 +251,8 @@ class Life(RuleBasedStateMachine):
         ought = self.ought.of(identity)
         body = {"related_objects": self.links(about), "scheduled_activity_id": identity, "notes": note}
         answer = self.call("POST", "/call/log-activity", body)
-        status = 409 if ought.logged else 201 if ought.planned else 400
+        allowed = ought.planned and (about or not ought.keeps_too_many)
+        status = 409 if ought.logged else 201 if allowed else 400
         if status == 201:
             ought.log(LOG, self.content(about, note=note, logged_at=BY_REQUEST), BY_REQUEST)
             self.ought.look_again(identity)
@@ -285,7 +286,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(target=ids, said=st.lists(
         st.tuples(st.sampled_from(("schedule", "log", "complete", "cancel", "append")), st.none() | NOTES, DUES,
-                  st.booleans(), st.lists(st.integers(0, 2), max_size=1)),
+                  st.booleans(), st.lists(st.integers(0, 2), max_size=2, unique=True)),
         min_size=1, max_size=5,
     ))  # fmt: skip
     def refer(self, said: list[tuple[Any, ...]]) -> str:
@@ -296,11 +297,12 @@ class Life(RuleBasedStateMachine):
         return identity
 
     @rule(
-        identity=ids, action=st.sampled_from(("schedule", "log", "complete", "cancel", "append")), note=NOTES, due=DUES
-    )
-    def speak_of(self, identity: str, action: str, note: str, due: str | None) -> None:
+        identity=ids, action=st.sampled_from(("schedule", "log", "complete", "cancel", "append")), note=NOTES, due=DUES,
+        about=st.lists(st.integers(0, 2), max_size=2, unique=True),
+    )  # fmt: skip
+    def speak_of(self, identity: str, action: str, note: str, due: str | None, about: list[int]) -> None:
         """An upstream system has something to say of an activity that it knows by its id."""
-        self.report(identity, action, (note, due, []), known_only=True)
+        self.report(identity, action, (note, due, about), known_only=True)
 
     def report(self, identity: str, action: str, said: tuple[Any, ...], **more: Any) -> None:
         self.numbers += 1

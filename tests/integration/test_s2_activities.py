@@ -8,12 +8,11 @@ from uuid import UUID
 
 import pytest
 
-from libs.contracts.activity import Link
 from libs.contracts.directory import Record
 from libs.contracts.ids import preset_id_of, ulid_of, uuid7
 from libs.database import Database
 from services.lifecycle import handlers
-from tests.integration.test_lifecycle_reports import admit, events, report
+from tests.integration.test_lifecycle_reports import events
 from tests.support.accounts import AT, PATH, Accounts, save_person, save_record, uuid_text
 from tests.support.http import served, settle
 
@@ -258,12 +257,9 @@ async def test_accounts_that_were_merged_list_the_activities_of_both_until_that_
     other = await save_record(world.database, world.tenant.business_id, "Other")
     own = (await world.create())["id"]
     his = (await world.create(accountId=str(other), activityTimestamp="2030-06-02T10:00:00Z"))["id"]
-    both = report(
-        world.tenant.business_id, "schedule", "both", type="call", due_at=WHEN.replace(day=3),
-        links=[Link(object="account", record_id=each) for each in (world.account, other)],
-    )  # fmt: skip
-    await admit(world.database, both)
-    shared = ulid_of(both.activity_id)
+    links = [{"custom_object": "account", "entity_id": str(each)} for each in (world.account, other)]
+    both = {"activity_object_name": "call", "due_datetime": "2030-06-03T00:00:00Z", "associated_entities": links}
+    shared = ulid_of(UUID((await world.s1("POST", "/scheduled-activity", both)).json()["id"]))
     merged = Record(
         business_id=world.tenant.business_id, id=other, version=2, object="account", name="Other",
         created_at=WHEN, updated_at=WHEN, merged_into=world.account,
@@ -394,3 +390,21 @@ async def test_an_account_that_is_deleted_stays_and_is_marked(world: Accounts) -
     listed = (await world.call("GET", params={"accountId": str(world.account)})).json()["data"]
     for shown in ((await world.get(made)).json()["data"], *listed):
         assert (shown["account"], shown["accountIsActive"]) == ("Acme", False)
+
+
+async def test_what_is_planned_with_two_records_of_an_object_is_not_completed_as_it_is(world: Accounts) -> None:
+    business_id = world.tenant.business_id
+    contacts = [await save_record(world.database, business_id, name, "contact") for name in ("Grace", "Bo")]
+    accounts = [world.account, await save_record(world.database, business_id, "Other")]
+    for kind, ids, field in (("contact", contacts, "status"), ("account", accounts, "accountId")):
+        links = [{"custom_object": kind, "entity_id": str(each)} for each in ids]
+        planned = {"activity_object_name": "call", "associated_entities": links}
+        identity = ulid_of(UUID((await world.s1("POST", "/scheduled-activity", planned)).json()["id"]))
+        refused = await world.call("PUT", f"/{identity}", {"status": "COMPLETED", "duration": 10})
+        assert refused.status_code == 400
+        assert (f"{field}:" in str(refused.json()["message"]), f"2 records of '{kind}'" in str(refused.json())) == (
+            True, True,
+        )  # fmt: skip
+        assert (await world.call("GET", f"/{identity}")).json()["data"]["status"] == "PENDING"
+    named = {"status": "COMPLETED", "accountId": str(world.account)}
+    assert (await world.call("PUT", f"/{identity}", named)).json()["data"]["status"] == "COMPLETED"

@@ -57,6 +57,11 @@ class Reckoned:
         return self.planned and not self.logged and not self.cancelled
 
     @property
+    def keeps_too_many(self) -> bool:
+        """Tell whether it cannot be logged with the records it is planned with: at most one, as all are contacts."""
+        return not self.logged and len(self.value("links") or ()) > 1
+
+    @property
     def completed(self) -> bool:
         """Tell whether it was planned and then logged; who says `complete` says that as well."""
         return self.logged and (self.planned or "complete" in self.words)
@@ -175,6 +180,9 @@ class Reckoning:
         return outcome
 
     def _outcome(self, report: Report, activity: Reckoned) -> str | bool:
+        about = dict(report.content).get("links") or ()
+        if report.action in RANKS and len(about) > 1 and (activity.version or not report.known_only):
+            return "refused"
         if not activity.version and (report.known_only or not report.typed):
             return "waiting"
         if report.action == "cancel":
@@ -186,5 +194,7 @@ class Reckoning:
         if report.action == "schedule":
             settled = activity.planned and (activity.logged or activity.cancelled)
             return not settled and activity.become(PLAN, report.content, planned=True)
+        if not about and activity.keeps_too_many:
+            return "waiting"
         content = [*report.content, ("logged_at", report.number)]
         return activity.log(RANKS[report.action], content, report.action)

@@ -147,7 +147,13 @@ GIVEN = st.fixed_dictionaries(
         "fields": st.sampled_from([{"a": 1}, {"a": 2}, {"b": 1}, {"a": 1, "b": 2}, {"a": 2, "b": 2}]),
         "metadata": st.sampled_from([{"a": 1}, {"b": 1}]),
         "participants": st.sampled_from([["Ada"], ["ada@example.org", "Bob"]]),
-        "links": st.sampled_from([[Link(object="lead", external_ref="l")], [Link(object="contact", all=True)]]),
+        "links": st.sampled_from(
+            [
+                [Link(object="lead", external_ref="l")],
+                [Link(object="contact", all=True)],
+                [Link(object="contact", external_ref="c"), Link(object="contact", external_ref="d")],
+            ]
+        ),
         "actor": st.sampled_from(["ada@example.org", "Bob"]),
         "duration_min": st.sampled_from([0, 30]),
     },

@@ -105,6 +105,8 @@ async def _told(
     before = held.activity if held is not None else None
     if links or before is None:
         content["links"] = links
+    elif before.logged_at is None:
+        references.check_kept(before)
     given = Given(kind, body.model_fields_set, links or (before.links if before else []), before, logging=True)
     content |= await references.fields(tx, body, given)
     content = {name: value for name, value in content.items() if name == "links" or value not in (None, [])}

@@ -13,6 +13,7 @@ from libs.errors import NotFound, Problem
 from services.lifecycle import living, looking
 from services.lifecycle.api.bodies import Entity, PlanBody, Said
 from services.lifecycle.api.callers import Caller
+from services.lifecycle.domain import life
 from services.lifecycle.domain import reports as rules
 from services.lifecycle.domain.fields import NOTES, Checked, compiled_of
 from services.lifecycle.domain.held import Assignee, Link, Linked
@@ -128,10 +129,15 @@ class References:
                 self._add(f"{field}.{place}.entity_id", "required" if not entity.all else "exclusive", message)
             elif entity.entity_id is not None:
                 self._check_record(f"{field}.{place}.entity_id", name, entity.entity_id)
-        for problem in rules.link_problems(links, kind, self.known, logging=logging):
+        for problem in rules.link_problems(links, kind, self.known, one_each=logging):
             _, place_text, _ = problem.field.split(".")
             self._add(f"{field}.{place_text}.custom_object", problem.code, problem.message)
         return links
+
+    def check_kept(self, before: contract.Activity) -> None:
+        """Check the records that a completion keeps of its plan, as it names none."""
+        for each in life.kept_problems("related_objects", before.links, "name the one that it was about"):
+            self._add(each.field, each.code, each.message)
 
     async def fields(self, tx: Transaction, body: Said, given: Given) -> dict[str, Any]:
         """Check the note and the fields that a body gives, on top of those held; what they come to by name.

@@ -1,10 +1,13 @@
 """The life of an activity: planned, moved, cancelled, restored, logged once, then only added to."""
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from libs.access.members import KnownRole
 from libs.contracts import activity as contract
+from libs.contracts.report import Reason as ReasonShape
 from libs.errors import Conflict, Forbidden
 from services.lifecycle.domain.held import (
     BY_REQUEST,
@@ -92,8 +95,22 @@ def log(held: Held | None, subject: Subject, told: Told, *, by_request: bool = F
         return _applied(held, merge(held, told, heard), "activity.updated")
     if held.activity.deleted_at is not None:
         return unchanged(held)
+    problems = kept_problems("links", told.content.get("links", held.activity.links), "give the one that it was about")
+    if problems:
+        return Decision("waiting", held, reasons=tuple(problems))
     why = None if held.activity.cancelled_at is None else "it had been cancelled, and happened after all"
     return _applied(held, merge(held, told, heard), "activity.completed", why)
+
+
+def kept_problems(field: str, links: Iterable[contract.Link], advice: str) -> list[ReasonShape]:
+    """Say of which objects what is planned has several records, with which it cannot be logged."""
+    counts = Counter(link.object for link in links)
+    message = "is planned with {} records of {!r}, and a logged activity has at most one of each object; {}"
+    return [
+        Reason(field=field, code="one_per_object", message=message.format(count, name, advice))
+        for name, count in counts.items()
+        if count > 1
+    ]
 
 
 def cancel(held: Held | None, at: datetime, now: datetime) -> Decision:

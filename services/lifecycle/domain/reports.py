@@ -149,9 +149,13 @@ def type_problems(kind: ActivityObject | None, text: str, known: Known) -> list[
 
 
 def link_problems(
-    links: Sequence[contract.Link], kind: ActivityObject | None, known: Known, *, logging: bool
+    links: Sequence[contract.Link], kind: ActivityObject | None, known: Known, *, one_each: bool
 ) -> list[ReasonShape]:
-    """Say what is wrong with links: objects that are none, that the type does not allow, that come twice in a log."""
+    """Say what is wrong with links: objects that are none, that the type does not allow, or (`one_each`) come twice.
+
+    What requests plan may have several records of an object, until it is completed. What reports plan may not: they
+    come in any order, and what was logged before its plan takes over the records of the plan.
+    """
     problems = []
     seen: set[str] = set()
     for place, link in enumerate(links):
@@ -163,8 +167,8 @@ def link_problems(
         elif kind is not None and not allows(kind, name):
             message = f"{name!r} is not allowed for activities of type {kind.api_name!r} ({kind.association_mode})"
             problems.append(Reason(field=field, code="not_associated", message=message))
-        elif logging and name in seen:
-            message = f"{name!r} stands twice; a logged activity has at most one record of each object"
+        elif one_each and name in seen:
+            message = f"{name!r} stands twice; at most one record of each object is taken"
             problems.append(Reason(field=field, code="one_per_object", message=message))
         seen.add(name or "")
     return problems
@@ -181,7 +185,7 @@ def _problems(
         problems.append(Reason(field="type", code="required", message=f"is required to {body.action} a new activity"))
     if body.links:
         allowing = kind or _type_of(held, known)
-        problems += link_problems(body.links, allowing, known, logging=body.action != "schedule")
+        problems += link_problems(body.links, allowing, known, one_each=True)
     return problems
 
 

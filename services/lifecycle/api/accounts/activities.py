@@ -79,7 +79,7 @@ async def create_activity(body: ActivityBody, caller: MemberWriter) -> Response:
         status, kind = reading.status(), reading.kind()
         logging = status == COMPLETED
         content = reading.content({*CREATED}, kind, logging=logging)
-        content["links"] = reading.links(kind, None, logging=logging)
+        content["links"] = reading.links(kind, None)
         if kind is not None:
             content |= {"type": kind.api_name, "type_id": kind.id, "type_name": kind.name}
             own = reading.own_values(content, kind, None)
@@ -118,11 +118,12 @@ async def change_activity(activity_id: str, body: ActivityBody, caller: MemberWr
         kind = reading.kind(held.activity)
         content = reading.content(names, kind, logging=logging)
         if "account_id" in names:
-            content["links"] = reading.links(kind, held.activity, logging=logging)
+            content["links"] = reading.links(kind, held.activity)
         [now] = await living.as_now(tx, reading.known, [held.activity], roles_of(caller))
         own = reading.own_values(content, kind, held.activity, now.fields)
         if before == PENDING:
             links = content.get("links", held.activity.links)
+            reading.check_kept(links if logging else (), kind)
             await reading.check_fields(tx, content, own, Given(kind, (), links, held.activity, logging=logging))
         elif own:
             content["fields"] = held.activity.fields | own

@@ -1,6 +1,6 @@
 """What a request of S2 says is read into an activity's content; all that is wrong with it is named at once."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from services.lifecycle.api.accounts.bodies import ActivityBody, Participant
 from services.lifecycle.api.bodies import FieldValue, Said
 from services.lifecycle.api.callers import Caller
 from services.lifecycle.api.references import Given, References
+from services.lifecycle.domain import life
 from services.lifecycle.domain import reports as rules
 from services.lifecycle.domain.fields import NOTES, compiled_of
 from services.lifecycle.domain.held import Link, Linked, Person
@@ -126,9 +127,7 @@ class Reading:
             place = "description" if name == NOTES else f"metadata.{name}"
             self.problems.append(Problem(place, problem.code, problem.message))
 
-    def links(
-        self, kind: ActivityObject | None, held: contract.Activity | None, *, logging: bool
-    ) -> list[contract.Link]:
+    def links(self, kind: ActivityObject | None, held: contract.Activity | None) -> list[contract.Link]:
         """Link the account; links to other records stay as they are."""
         account_id = self._body.account_id
         others = [link for link in held.links if link.object != ACCOUNT] if held is not None else []
@@ -136,9 +135,20 @@ class Reading:
         found = self.records.get(account_id) if account_id is not None else None
         if account_id is not None and (found is None or found[0] != ACCOUNT or found[2]):
             self.problems.append(Problem("accountId", "does_not_exist", f"{account_id} is not an account"))
-        for problem in rules.link_problems(links, kind, self.known, logging=logging):
+        for problem in rules.link_problems(links, kind, self.known, one_each=False):
             self.problems.append(Problem("accountId", problem.code, problem.message))
         return links
+
+    def check_kept(self, links: Sequence[contract.Link], kind: ActivityObject | None) -> None:
+        """Check the records with which what is planned becomes COMPLETED."""
+        named = kind.api_name if kind is not None else TYPE_DEFAULT
+        advice = f"log it at POST /api/activities/{named}/log-activity with the one that it was about"
+        for field, kept, what in (
+            ("accountId", [link for link in links if link.object == ACCOUNT], "give the one that it was about"),
+            ("status", [link for link in links if link.object != ACCOUNT], advice),
+        ):
+            for each in life.kept_problems(field, kept, what):
+                self.problems.append(Problem(each.field, each.code, each.message))
 
     def _metadata(self) -> dict[str, Any]:
         metadata = self._body.metadata or {}
