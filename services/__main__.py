@@ -15,9 +15,8 @@ import uvloop
 from libs import tracing
 from libs.database.migrations import folders_of
 from libs.database.migrations import migrate as apply_migrations
-from libs.gateway import nginx
+from libs.gateway.replicas import NotAnAddress, read_upstreams
 from libs.gateway.table import FILE, Program, Table
-from libs.gateway.upstreams import NotAnAddress, Upstreams, read_upstreams
 from libs.messaging import admin
 from libs.service import Service, commands, logs
 from libs.service.process import Process
@@ -73,8 +72,9 @@ def gateway(
     except NotAnAddress as error:
         commands.refuse(str(error))
     if show:
-        upstreams = Upstreams(read_upstreams(upstream))
-        typer.echo(nginx.configuration(table, upstreams, directory.absolute(), front=None))
+        nginx = importlib.import_module("libs.gateway.nginx")  # with it comes an HTTP client, which takes its time
+        processes = importlib.import_module("libs.gateway.upstreams").Upstreams(read_upstreams(upstream))
+        typer.echo(nginx.configuration(table, processes, directory.absolute(), front=None))
         return
     directory.mkdir(parents=True, exist_ok=True)
     table.write(directory / FILE)

@@ -16,9 +16,9 @@ from bench.webhooks.ground import Ground
 from cli.place import Trouble
 from libs.contracts.ids import uuid7
 from libs.database import Database
+from services.webhook_dispatcher.aiohttp_sender import AiohttpSender
 from services.webhook_dispatcher.domain.addresses import AddressRules
 from services.webhook_dispatcher.lean import LeanSender
-from services.webhook_dispatcher.sender import AiohttpSender
 from tests.support.addresses import SPELLED, TABLE, spellings_of
 
 REFUSED = [address for address, allowed in TABLE if not allowed]

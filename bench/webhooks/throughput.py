@@ -12,7 +12,7 @@ from bench.webhooks.business import Tenant, all_noted, make_endpoints, make_row,
 from bench.webhooks.ground import Ground, statements_of
 from libs.contracts.ids import uuid7
 from libs.database import Database
-from services.webhook_dispatcher.app import SENDERS
+from services.webhook_dispatcher.app import sender_named
 
 DRAINED, WARM = 20_000, 2_000
 FANNED, FAN = 1_000, 20
@@ -117,7 +117,7 @@ async def senders(ground: Ground, database: Database) -> list[Figure]:
         drained[sender].append((figures[0].value, figures[1].value))
         await asyncio.to_thread(ground.end_worker, number)
     means = {name: [mean(values) for values in zip(*found, strict=True)] for name, found in drained.items()}
-    alone_us = {name: await exchanges.cpu_us(SENDERS[name], ground.url("/ok/0")) for name in drained}
+    alone_us = {name: await exchanges.cpu_us(sender_named(name), ground.url("/ok/0")) for name in drained}
     return [
         *(Figure("senders", f"{name}: W1 drained", rate, "/s") for name, (rate, _) in means.items()),
         *(Figure("senders", f"{name}: W1, CPU of the service", us, "µs/delivery") for name, (_, us) in means.items()),

@@ -10,7 +10,8 @@ import orjson
 from aiohttp import web
 
 from libs.gateway import answers
-from libs.gateway.upstreams import Replica, Upstreams
+from libs.gateway.replicas import Replica
+from libs.gateway.upstreams import Upstreams
 
 ASK_S = 5.0
 SAMPLE = re.compile(r"^([A-Za-z_:][A-Za-z0-9_:]*)(\{)?")

@@ -14,8 +14,9 @@ from libs.gateway import nginx
 from libs.gateway.front import Front
 from libs.gateway.nginx import Nginx
 from libs.gateway.proxy import Proxy
+from libs.gateway.replicas import read_upstreams
 from libs.gateway.table import Table
-from libs.gateway.upstreams import Upstreams, read_upstreams
+from libs.gateway.upstreams import Upstreams
 from libs.prefixes import prefix_of
 
 LINE_MAX_BYTES = 32 << 10

@@ -7,7 +7,8 @@ from aiohttp import hdrs, web
 from yarl import URL
 
 from libs.gateway import answers
-from libs.gateway.upstreams import Replica, Upstreams
+from libs.gateway.replicas import Replica
+from libs.gateway.upstreams import Upstreams
 
 BODY_MAX_BYTES = 32 << 20
 """More than any route takes: the services answer for their own bounds, this one guards the gateway."""

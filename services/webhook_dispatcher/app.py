@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 
 import structlog
 
@@ -12,11 +13,10 @@ from libs.service.clock import now
 from services.webhook_dispatcher import api, handlers, health, partitions
 from services.webhook_dispatcher.delivery import QUEUED_SHARE, Dispatcher, Policy
 from services.webhook_dispatcher.domain.addresses import AddressRules
-from services.webhook_dispatcher.lean import LeanSender
 from services.webhook_dispatcher.managed import follow_objects
 from services.webhook_dispatcher.replaying import Replayer
 from services.webhook_dispatcher.sealing import Sealer
-from services.webhook_dispatcher.sender import AiohttpSender, Sender
+from services.webhook_dispatcher.sender import Sender
 from services.webhook_dispatcher.settings import Settings
 from services.webhook_dispatcher.trial import Trials
 from services.webhook_dispatcher.unreadable import Unreadable
@@ -28,7 +28,8 @@ UNREADABLE_S, WATCH_S, ANNOUNCE_S = 15.0, 60.0, 10.0
 TIMEOUT_MAX_S = 30.0
 """The longest exchange that an endpoint may ask for: every lease outlives it."""
 
-SENDERS: dict[str, Callable[[AddressRules, float, float], Sender]] = {"lean": LeanSender, "aiohttp": AiohttpSender}
+SENDERS = {"lean": ("lean", "LeanSender"), "aiohttp": ("aiohttp_sender", "AiohttpSender")}
+"""Where each is; only the chosen one is imported."""
 
 log = structlog.get_logger("webhooks")
 
@@ -36,6 +37,13 @@ log = structlog.get_logger("webhooks")
 def lease_s_of(extra_s: float) -> float:
     """Say how long a delivery's lease is: whenever it is sent, the longest exchange and `extra_s` besides are left."""
     return (TIMEOUT_MAX_S + extra_s) / (1 - QUEUED_SHARE)
+
+
+def sender_named(name: str) -> Callable[[AddressRules, float, float], Sender]:
+    """Find a sender by its name: what makes one of rules, a timeout and one for connecting, in seconds."""
+    module, maker = SENDERS[name]
+    found: Callable[[AddressRules, float, float], Sender] = getattr(import_module(f"{__package__}.{module}"), maker)
+    return found
 
 
 def create(settings: Settings) -> Service:
@@ -50,7 +58,7 @@ def create(settings: Settings) -> Service:
     sealer = Sealer(settings.webhook_master_key.get_secret_value())
     dispatcher, unreadable = Dispatcher(_policy_of(settings), sealer, now), Unreadable(sealer)
     replayer = Replayer(dispatcher.wake)
-    make_sender = partial(SENDERS[settings.webhook_sender], rules)
+    make_sender = partial(sender_named(settings.webhook_sender), rules)
     timeouts_s = settings.webhook_timeout_s, settings.webhook_connect_timeout_s
 
     async def replay_chosen() -> None:

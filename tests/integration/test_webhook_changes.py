@@ -14,9 +14,10 @@ import pytest
 
 from libs.database import Database
 from libs.errors import Unavailable
+from services.webhook_dispatcher.aiohttp_sender import AiohttpSender
 from services.webhook_dispatcher.delivery import Dispatcher
 from services.webhook_dispatcher.lean import LeanSender
-from services.webhook_dispatcher.sender import AiohttpSender, Sender
+from services.webhook_dispatcher.sender import Sender
 from tests.conftest import MakeDatabase
 from tests.integration.test_webhook_lanes import shared, worker
 from tests.support.http import Tenant, served, settle

@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
+from services.webhook_dispatcher.aiohttp_sender import AiohttpSender
 from services.webhook_dispatcher.domain.addresses import AddressRules, read_networks
 from services.webhook_dispatcher.lean import LeanSender
 from services.webhook_dispatcher.resolver import ask_system
-from services.webhook_dispatcher.sender import ANSWER_MAX_BYTES, AiohttpSender, Result, Sender
+from services.webhook_dispatcher.sender import ANSWER_MAX_BYTES, Result, Sender
 from tests.support.hostile import HOLD, Authority, Hostile, Step, drip, endless, reset
 from tests.support.sink import Answer, Sink
 

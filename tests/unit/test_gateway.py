@@ -11,8 +11,9 @@ from cli.place import Trouble
 from libs.gateway import nginx
 from libs.gateway.answers import PROBLEMS, end_to_end, problem_text
 from libs.gateway.front import unite
+from libs.gateway.replicas import NotAnAddress, read_upstreams
 from libs.gateway.table import Table
-from libs.gateway.upstreams import NotAnAddress, Upstreams, read_upstreams
+from libs.gateway.upstreams import Upstreams
 from libs.prefixes import prefix_of
 from libs.service import problems
 from services import NAMES
