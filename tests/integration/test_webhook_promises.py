@@ -1,6 +1,7 @@
 """What is promised beyond what other systems do (design: webhooks, §1): each promise kept, in a test of its name."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,8 +19,10 @@ from services.webhook_dispatcher import partitions
 from services.webhook_dispatcher.domain.schedule import SCHEDULE_S, next_attempt
 from services.webhook_dispatcher.domain.spans import END, FIRST
 from services.webhook_dispatcher.health import announce_changes, watch_failing
-from services.webhook_dispatcher.store import deliveries, stats
+from services.webhook_dispatcher.store import deliveries, outcomes, queue, shards, stats
 from services.webhook_dispatcher.store.deliveries import DeliveryFilter
+from services.webhook_dispatcher.store.outcomes import Finished
+from services.webhook_dispatcher.store.queue import Claimed, Wanted
 from tests.conftest import MakeDatabase
 from tests.support.http import Tenant, served, settle
 from tests.support.sink import Answer, Sink
@@ -171,10 +174,18 @@ class Explaining:
         self.plan = "\n".join(row[0] for row in await self._tx.fetch(f"explain {sql}", *arguments))
         return []
 
+    async def execute(self, sql: str, *arguments: Any) -> int:
+        return len(await self.fetch(sql, *arguments))
 
-async def test_history_is_shown_by_an_index_whatever_is_asked_for(case: Case) -> None:
-    id_, _ = await case.make()
-    await hear(case.database, [event_of(case.tenant.business_id) for _ in range(3)])
+    async def find(self, sql: str, *arguments: Any) -> None:
+        await self.fetch(sql, *arguments)
+
+    async def value(self, sql: str, *arguments: Any) -> int:
+        return await self.execute(sql, *arguments)
+
+
+async def lengthen_history(case: Case) -> None:
+    """Make 3,000 finished deliveries of each that there is."""
     async with case.database.work() as tx:
         await tx.execute(
             """
@@ -187,6 +198,12 @@ async def test_history_is_shown_by_an_index_whatever_is_asked_for(case: Case) ->
     owner = await asyncpg.connect(case.database.urls.owner)
     await owner.execute("analyze delivery")
     await owner.close()
+
+
+async def test_history_is_shown_by_an_index_whatever_is_asked_for(case: Case) -> None:
+    id_, _ = await case.make()
+    await hear(case.database, [event_of(case.tenant.business_id) for _ in range(3)])
+    await lengthen_history(case)
     nothing = DeliveryFilter(None, None, None, None, FIRST, END)
     asked: tuple[dict[str, Any], ...] = (
         {}, {"status": "pending"}, {"status": "exhausted"}, {"endpoint_id": id_}, {"activity_id": uuid7()},
@@ -199,6 +216,52 @@ async def test_history_is_shown_by_an_index_whatever_is_asked_for(case: Case) ->
             assert "Seq Scan on delivery" not in explaining.plan, (one, explaining.plan)
         await stats.list_stats(explaining, case.tenant.business_id, None)
         assert "Seq Scan on delivery" not in explaining.plan, explaining.plan
+
+
+async def test_queue_is_read_by_an_index_however_long_the_history(case: Case) -> None:
+    id_, _ = await case.make()
+    await hear(case.database, [event_of(case.tenant.business_id) for _ in range(3)])
+    await lengthen_history(case)
+    wanted = [Wanted(case.tenant.business_id, id_, rank, 64, ordered) for rank in (0, 1) for ordered in (False, True)]
+    async with case.database.work(plan_anew=True) as tx:
+        explaining: Any = Explaining(tx)
+        await queue.claim(explaining, wanted, 60.0, uuid7())
+        assert "Seq Scan on delivery" not in explaining.plan, explaining.plan
+        with suppress(AssertionError):  # there is no row for it to read
+            await shards.look(explaining, uuid7(), 2.5)
+        assert "Seq Scan on delivery" not in explaining.plan, explaining.plan
+        await queue.reclaim(explaining, [uuid7()], 60.0)
+        assert "Seq Scan on delivery" not in explaining.plan, explaining.plan
+        rows = await tx.fetch("select business_id, id, endpoint_id from delivery where status = 'pending'")
+        claims = [Claimed(*row, 1, 0, 0, b"{}", None) for row in rows]
+        await outcomes.finish(explaining, [Finished(one, "delivered", None, None) for one in claims])
+        assert "Seq Scan on delivery" not in explaining.plan, explaining.plan
+
+
+async def test_retry_is_made_by_whichever_worker_is_there_when_it_is_due(case: Case) -> None:
+    policy = replace(POLICY, schedule_s=(0.5, 0.05))
+    async with Sink.started() as sink:
+        sink.by_path["/hook"] = Answer(500)
+        await case.make(sink.url())
+        async with dispatching(case.database, Setting(policy)) as first:
+            await hear(case.database, [event_of(case.tenant.business_id)], first)
+            await eventually(case.database, lambda rows: rows[0]["attempts"] == 1)
+        sink.by_path["/hook"] = Answer(200)
+        async with dispatching(case.database, Setting(policy)):
+            [row] = await eventually(case.database, all_are("delivered"))
+    assert (row["attempts"], [one["number"] for one in await attempts_of(case.database)]) == (2, [1, 2])
+
+
+async def test_receiver_never_has_more_requests_in_hand_than_its_lane_allows(case: Case) -> None:
+    policy = replace(POLICY, lane_max=3)
+    async with Sink.started() as sink:
+        sink.by_path = {"/a": Answer(delay_s=0.01), "/b": Answer(delay_s=0.01)}
+        for path in sink.by_path:
+            await case.make(sink.url(path))
+        await hear(case.database, [event_of(case.tenant.business_id) for _ in range(30)])
+        async with dispatching(case.database, Setting(policy)):
+            await eventually(case.database, all_are("delivered", 60))
+    assert max(sink.at_once_max.values()) == 3
 
 
 async def test_secrets_are_several_and_a_new_one_counts_at_once(case: Case) -> None:

@@ -409,6 +409,21 @@ async def test_redirects_and_proxies_of_the_environment_are_not_followed(
     await sender.close()
 
 
+async def test_four_connections_to_a_receiver_are_kept_for_what_comes_next() -> None:
+    sender = make_sender("lean")
+    async with Sink.started() as sink, asyncio.timeout(60):
+        sink.by_path["/hook"] = Answer(delay_s=0.2)
+        await asyncio.gather(*(send(sender, sink.url()) for _ in range(10)))
+        assert sink.connections == 10
+        while sink.open != 4:
+            await asyncio.sleep(0.02)
+        await asyncio.gather(*(send(sender, sink.url()) for _ in range(4)))
+        assert sink.connections == 10, "those that were kept are used"
+        await sender.close()
+        while sink.open:
+            await asyncio.sleep(0.02)
+
+
 def shrink(sender: Any, rules: AddressRules) -> None:
     """Let a sender that has connections allow less from now on."""
     sender._rules = rules

@@ -7,6 +7,7 @@ async with Sink.started() as sink:
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -36,11 +37,16 @@ class Answer:
 
 
 class Sink:
-    """The receiver. `script` is used up answer by answer; `by_path` decides for a path whatever the script says."""
+    """The receiver. `script` is used up answer by answer; `by_path` decides for a path whatever the script says.
+
+    `connections` were made so far, `open` are; `at_once_max`: by path, how many requests were in hand at the most.
+    """
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.connections = 0
+        self.at_once_max: Counter[str] = Counter()
+        self._in_hand: Counter[str] = Counter()
         self.script: list[Answer] = []
         self.by_path: dict[str, Answer] = {}
         self.port = 0
@@ -61,6 +67,11 @@ class Sink:
             for task in sink._open:
                 task.cancel()
             await asyncio.gather(*sink._open, return_exceptions=True)
+
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self._open)
 
     def url(self, path: str = "/hook") -> str:
         """Name a URL of this receiver."""
@@ -93,8 +104,16 @@ class Sink:
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         request = await _read(reader)
         self.requests.append(request)
+        self._in_hand[request.path] += 1
+        self.at_once_max[request.path] = max(self.at_once_max[request.path], self._in_hand[request.path])
         async with self._arrived:
             self._arrived.notify_all()
+        try:
+            return await self._answer(request, writer)
+        finally:
+            self._in_hand[request.path] -= 1
+
+    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> bool:
         answer = self.by_path.get(request.path) or (self.script.pop(0) if self.script else Answer())
         if answer.hang:
             await asyncio.Event().wait()
