@@ -312,6 +312,15 @@ async def test_rule_4_a_plan_with_two_records_of_an_object_is_completed_with_one
     assert again.status_code == 409
 
 
+async def test_rule_4_a_plan_names_each_record_and_each_member_once(world: World) -> None:
+    grace, every = {"custom_object": "contact", "entity_id": str(world.contact)}, {"custom_object": "lead", "all": True}
+    assert (await refusals(world, "call", links=[grace, every, grace, every]))[0] == {
+        ("associated_entities.2.custom_object", "twice"), ("associated_entities.3.custom_object", "twice"),
+    }  # fmt: skip
+    me = str(world.tenant.user_id)
+    assert (await world.schedule(mentions=[me, me]))["mentions"] == [me]
+
+
 @pytest.mark.parametrize("action", ["complete", "log"])
 async def test_rule_4_a_report_waits_until_a_plan_with_two_records_of_an_object_has_one(
     world: World, action: str

@@ -276,3 +276,20 @@ async def test_defaults_fill_what_a_schedule_leaves_out(world: World) -> None:
     assert shown["due_datetime"] is not None
     own = await world.call("POST", "/scheduled-activity", {"activity_object_name": "inspection", "note": "mine"})
     assert own.json()["note"] == "mine"
+
+
+async def test_of_objects_is_shown_what_fields_names(world: World) -> None:
+    await world.log()
+    [listed] = (await world.call("GET", "?search=site_vis&fields=name,order")).json()["results"]
+    assert listed.keys() == {"id", "name", "order"}
+    shown = (await world.call("GET", "/call?fields=n_submissions")).json()
+    assert (shown.keys(), shown["n_submissions"]) == ({"id", "n_submissions"}, 1)
+    for path in ("?fields=nothing", "/call?fields=nothing"):
+        refused = await world.call("GET", path)
+        assert (refused.status_code, codes(refused)) == (400, {("fields", "unknown_field")})
+
+
+async def test_an_order_stays_within_its_bound(world: World) -> None:
+    await make(world, name="Last", order=32_767)
+    after = await make(world, name="After it")
+    assert after["order"] == 32_767

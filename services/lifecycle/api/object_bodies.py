@@ -8,6 +8,7 @@ from pydantic import AliasChoices, BeforeValidator, Field
 from libs.contracts.activity_object import AssociationMode
 from libs.service.body import Body, Line, Text
 from services.lifecycle.api.bodies import Entities, FieldValue, ObjectName
+from services.lifecycle.api.pages import ShownBody
 from services.lifecycle.domain.field_changes import OPTIONS_MAX, ORDER_MAX
 from services.lifecycle.domain.rule_changes import CONDITIONS_MAX, RULES_MAX
 
@@ -79,8 +80,8 @@ class RuleBody(Body):
 Rules = Annotated[list[RuleBody], Field(max_length=RULES_MAX)]
 
 
-class ObjectList(Body):
-    """Which activity objects to list."""
+class ObjectList(ShownBody):
+    """Which activity objects to list, and what of them."""
 
     search: Annotated[str, Line(200)] | None = None
     custom_object_id: Word | None = None

@@ -11,6 +11,7 @@ from services.lifecycle.api.object_bodies import ObjectPatch, RuleBody
 from services.lifecycle.api.references import References
 from services.lifecycle.domain import objects as rules
 from services.lifecycle.domain import rule_changes
+from services.lifecycle.domain.field_changes import ORDER_MAX
 from services.lifecycle.domain.fields import live_fields
 from services.lifecycle.domain.fields.texts import sanitised
 from services.lifecycle.domain.held import Assignee
@@ -68,7 +69,7 @@ class ObjectContent:
         """Put what says nothing of its order behind all others."""
         if self._body.order is not None:
             return self._body.order
-        return max((kind.order for kind in self._known.types.values()), default=-1) + 1
+        return min(max((kind.order for kind in self._known.types.values()), default=-1) + 1, ORDER_MAX)
 
     def _associated(self) -> list[str]:
         found = []

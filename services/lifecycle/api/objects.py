@@ -1,6 +1,7 @@
 """Routes of activity objects: list, make, show, replace, change, archive, copy."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -18,14 +19,18 @@ from services.lifecycle.api.callers import Admin, Caller, Reader, refuse
 from services.lifecycle.api.object_answers import shown_object
 from services.lifecycle.api.object_bodies import CopyBody, ObjectBody, ObjectList, ObjectPatch
 from services.lifecycle.api.object_content import ObjectContent, people_in, read_rules
+from services.lifecycle.api.pages import ShownBody, check_names, chosen
 from services.lifecycle.api.references import look_up, object_in_path
 from services.lifecycle.domain import objects as rules
 from services.lifecycle.domain.fields.listing import notes_field
 from services.lifecycle.domain.known import Known
+from services.lifecycle.domain.presets import presets_of
 from services.lifecycle.store import objects
 
 router = APIRouter(prefix="/api/activities")
 
+NAMES = tuple(shown_object(presets_of(UUID(int=0), datetime.fromtimestamp(0, UTC))[0], Known(UUID(int=0)), 0))
+"""What is shown of an activity object."""
 TRIES = 5
 """How often a derived api_name is made anew because somebody else took it at the same time."""
 
@@ -35,17 +40,18 @@ async def list_objects(caller: Reader, wanted: Annotated[ObjectList, Query()]) -
     """List activity objects, those alone that go with a record object if one is named; then those that go with none
     only if that is asked for.
     """
+    check_names(wanted.fields, NAMES)
     async with caller.database.transaction(caller.principal) as tx:
         known = (await look_up(tx, caller)).known
         search = (wanted.search or "").lower()
-        found = [kind for kind in _live(known) if search in kind.name.lower()]
+        found = [kind for kind in _live(known) if search in kind.name.lower() or search in kind.api_name]
         if wanted.custom_object_id is not None:
             name = _record_object(known, wanted.custom_object_id)
             bare = "no_objects_associated" if wanted.show_no_objects_associated else None
             found = [kind for kind in found if rules.allows(kind, name) or kind.association_mode == bare]
-        chosen = found[(wanted.page - 1) * wanted.page_size : wanted.page * wanted.page_size]
-        counts = await objects.count_logged(tx, caller.business_id, [kind.id for kind in chosen])
-    results = [shown_object(kind, known, counts.get(kind.id, 0)) for kind in chosen]
+        page = found[(wanted.page - 1) * wanted.page_size : wanted.page * wanted.page_size]
+        counts = await _count(tx, caller, page, wanted.fields)
+    results = [chosen(shown_object(kind, known, counts.get(kind.id, 0)), wanted.fields) for kind in page]
     return json_answer(paged(caller.request, results, len(found), wanted.page, wanted.page_size))
 
 
@@ -85,13 +91,19 @@ detail = APIRouter(prefix="/api/activities")
 
 
 @detail.get("/{object}")
-async def get_object(object: str, caller: Reader) -> Response:  # noqa: A002 - the path's word
+async def get_object(
+    object: str,  # noqa: A002 - the path's word
+    caller: Reader,
+    wanted: Annotated[ShownBody, Query()],
+) -> Response:
     """Show an activity object by id or api_name."""
+    check_names(wanted.fields, NAMES)
     async with caller.database.transaction(caller.principal) as tx:
         references = await look_up(tx, caller)
         kind = object_in_path(references.known, object)
-        counts = await objects.count_logged(tx, caller.business_id, [kind.id])
-    return versioned(shown_object(kind, references.known, counts.get(kind.id, 0)), kind.version)
+        counts = await _count(tx, caller, [kind], wanted.fields)
+    shown = shown_object(kind, references.known, counts.get(kind.id, 0))
+    return versioned(chosen(shown, wanted.fields), kind.version)
 
 
 @detail.put("/{object}")
@@ -201,6 +213,15 @@ async def _answer(
 ) -> Response:
     counts = await objects.count_logged(tx, caller.business_id, [kind.id])
     return versioned(shown_object(kind, known, counts.get(kind.id, 0)), kind.version, status, kind.id)
+
+
+async def _count(
+    tx: Transaction, caller: Caller, kinds: Sequence[ActivityObject], names: Sequence[str]
+) -> dict[UUID, int]:
+    """Count what was logged of objects, unless that is not shown."""
+    if names and "n_submissions" not in names:
+        return {}
+    return await objects.count_logged(tx, caller.business_id, [kind.id for kind in kinds])
 
 
 def _name_problems(api_name: str | None) -> list[Problem]:

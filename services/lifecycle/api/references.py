@@ -77,7 +77,7 @@ class References:
         """Take over the plain fields of a body that are in `names`. Who is mentioned already (`kept`) may be gone."""
         content = {name: getattr(body, name) for name in _TEXTS if name in names}
         if "mentions" in names:
-            content["mentions"] = body.mentions
+            content["mentions"] = list(dict.fromkeys(body.mentions))
             for place, member_id in enumerate(body.mentions):
                 if member_id not in kept:
                     self._member(f"mentions.{place}", member_id)

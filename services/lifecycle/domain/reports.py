@@ -151,13 +151,14 @@ def type_problems(kind: ActivityObject | None, text: str, known: Known) -> list[
 def link_problems(
     links: Sequence[contract.Link], kind: ActivityObject | None, known: Known, *, one_each: bool
 ) -> list[ReasonShape]:
-    """Say what is wrong with links: objects that are none, that the type does not allow, or (`one_each`) come twice.
+    """Say what is wrong with links: objects that are none, that the type does not allow, or (`one_each`) come twice;
+    records that come twice.
 
     What requests plan may have several records of an object, until it is completed. What reports plan may not: they
     come in any order, and what was logged before its plan takes over the records of the plan.
     """
     problems = []
-    seen: set[str] = set()
+    seen: set[Any] = set()
     for place, link in enumerate(links):
         field, name = f"links.{place}.object", known.record_object(link.object)
         if name is None:
@@ -170,7 +171,9 @@ def link_problems(
         elif one_each and name in seen:
             message = f"{name!r} stands twice; at most one record of each object is taken"
             problems.append(Reason(field=field, code="one_per_object", message=message))
-        seen.add(name or "")
+        elif (name, link.record_id, link.external_ref) in seen:
+            problems.append(Reason(field=field, code="twice", message=f"this {name!r} stands twice"))
+        seen |= {name, (name, link.record_id, link.external_ref)}
     return problems
 
 
