@@ -1,23 +1,26 @@
 """Whether the checker catches the planted bugs: each run red where it must be, the same run without the bug green."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.faults.installation import Installation
-from tests.faults.plan import Manner, run_round
+from tests.faults.plan import WHOLE_MAX_S, Manner, run_round
 from tests.faults.planted import PLANTED, Bug
 
-MANNER = Manner(tenants=2, rate=12, bulk_share=0.2, seconds_min=9, patience_s=12)
+MANNER = Manner(tenants=2, rate=12, bulk_share=0.2, seconds_min=9)
+PATIENCE_S = 12.0
+"""So long everything may take to be well again with a bug, beyond what the same faults took without one."""
 
 
 @dataclass
 class Caught:
-    """What came of one bug: what broke, and whether it is what had to."""
+    """What came of one bug: what broke, whether it is what had to, and how long the slowest recovery took."""
 
     name: str
     expected: tuple[str, ...]
     broken: dict[str, list[str]] = field(default_factory=dict)
     seconds: float = 0.0
+    recovery_s: float = 0.0
 
     @property
     def right(self) -> bool:
@@ -39,23 +42,27 @@ async def catch(
     bugs = [PLANTED[name] for name in names]
     found = []
     for during in dict.fromkeys(each.during for each in bugs):
-        controlled = Bug(f"none, {', '.join(during) or 'no faults'}", "", lambda: None, (), during)
-        for number, each in enumerate([controlled, *(each for each in bugs if each.during == during)]):
-            found.append(await _run(installation, each, seed + number))
+        name = f"none, {', '.join(during) or 'no faults'}"
+        without = await _run(installation, Bug(name, "", lambda: None, (), during), seed, WHOLE_MAX_S)
+        found.append(without)
+        tell(without.line())
+        for number, each in enumerate((each for each in bugs if each.during == during), start=1):
+            found.append(await _run(installation, each, seed + number, PATIENCE_S + without.recovery_s))
             tell(found[-1].line())
     return found
 
 
-async def _run(installation: Installation, planted: Bug, seed: int) -> Caught:
+async def _run(installation: Installation, planted: Bug, seed: int, patience_s: float) -> Caught:
     for process in installation.processes.values():
         process.planted = planted.name if planted.invariants else None
         if process.running():
             await process.kill()
     await installation.start_all()
     try:
-        done = await run_round(installation, list(planted.during), seed, MANNER)
+        done = await run_round(installation, list(planted.during), seed, replace(MANNER, patience_s=patience_s))
     except AssertionError as error:
         return Caught(planted.name, planted.invariants, {"setup": [str(error)]})
     if done.history is not None:
         done.history.unlink(missing_ok=True)
-    return Caught(planted.name, planted.invariants, done.broken, done.seconds)
+    recovery_s = max((whole_s for _, _, whole_s in done.recoveries), default=0.0)
+    return Caught(planted.name, planted.invariants, done.broken, done.seconds, recovery_s)
