@@ -37,6 +37,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self.stopped: dict[TopicPartition, Stop] = {}
         self.gap: str | None = None
         self.assigned = False
+        self.times = 0  # partitions were assigned
         self._unchecked = True
         self._checking = asyncio.Lock()
         self._handled_ms = 0
@@ -54,6 +55,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Keep stopped what is stopped and still ours; reading begins at what is committed, whoever did that."""
         self._unchecked = self.assigned = True
+        self.times += 1
         self.gap = None
         self._pending.clear()
         self._positions.clear()

@@ -53,9 +53,13 @@ class Handling:
         self._database = database
         self._assignment = assignment
         self._given_up: list[Record] = []
+        self._assigned = assignment.times
 
     async def handle_all(self, records: Sequence[Record]) -> None:
         """Handle what is not stopped; where a partition has to stop on the way, go on with the others."""
+        if self._assigned != self._assignment.times:
+            self._assigned = self._assignment.times
+            self.reader.forget()
         while True:
             open_records = self._without_stopped(records)
             stopped = len(self._assignment.stopped)
@@ -136,6 +140,7 @@ class Handling:
             for heard, events in reading.events:
                 poison += await heard.handler(tx, events) or ()
             await self._set_aside(tx, poison)
+        reading.committed()
         self._tell(poison)
 
     async def _judge(self, record: Record, error: Exception) -> None:

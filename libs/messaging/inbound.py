@@ -41,6 +41,9 @@ class InboundReader:
         """Name the topics that are heard."""
         return sorted(self._inbound.topics)
 
+    def forget(self) -> None:
+        """Nothing is known of what others write: each record is read, and known by what it says."""
+
     async def read(self, records: Sequence[Record]) -> Reading:
         """Read each record by itself."""
         read: list[tuple[Record, Any]] = []

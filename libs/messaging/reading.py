@@ -1,7 +1,7 @@
 """From records to events: what is known by header is dropped, the rest decoded and checked, in slices."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from libs.contracts.ids import quick
 from libs.contracts.topics import BY_NAME
 from libs.database import Transaction
 from libs.messaging.broker import Record
+from libs.messaging.known import Key, Known
 from libs.messaging.subscription import Subscription
 from libs.turns import give_way
 
@@ -40,12 +41,21 @@ class Heard(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a batch holds: the events of each subscription, what is poison, how much was dropped by header."""
+    """What a batch holds: the events of each subscription, what is poison, how much was dropped by header.
+
+    `versions`: of keys, and who is to know them once they are committed.
+    """
 
     events: Sequence[tuple[Heard, list[Any]]]
     poison: list[Poison] = field(default_factory=list)
     duplicates: int = 0
     ignored: int = 0
+    versions: Sequence[tuple[Known, Mapping[Key, int]]] = ()
+
+    def committed(self) -> None:
+        """Note that all events were handled, and that was committed."""
+        for known, versions in self.versions:
+            known.note(versions)
 
 
 class Unreadable(ValueError):
@@ -68,6 +78,11 @@ class Reader:
         """Name the topics that are heard."""
         return sorted(self._by_topic)
 
+    def forget(self) -> None:
+        """Forget which versions are known: partitions were assigned anew, perhaps to handle all of them again."""
+        for shelf in self._shelves:
+            shelf.forget()
+
     async def read(self, records: Sequence[Record]) -> Reading:
         """Sort and decode. A poisoned record does not hide an older or equal one that is sound."""
         poison: list[Poison] = []
@@ -77,7 +92,7 @@ class Reader:
                 [record for record in records if id(record) not in guilty] if guilty else records
             )
             if not reading.poison:
-                return Reading(reading.events, poison, reading.duplicates, reading.ignored)
+                return replace(reading, poison=poison)
             poison += reading.poison
 
     async def _read(self, records: Sequence[Record]) -> Reading:
@@ -105,7 +120,18 @@ class Reader:
         events = [await shelf.decode(items, poison) for shelf, items in zip(self._shelves, taken, strict=True)]
         duplicates = placed - sum(map(len, taken))
         pairs = zip(self._shelves, events, strict=True)
-        return Reading([(shelf.subscription, found) for shelf, found in pairs if found], poison, duplicates, ignored)
+        versions = [
+            shelf.versions_of(items)
+            for shelf, items in zip(self._shelves, taken, strict=True)
+            if shelf.known is not None
+        ]
+        return Reading(
+            [(shelf.subscription, found) for shelf, found in pairs if found],
+            poison,
+            duplicates,
+            ignored,
+            versions,
+        )
 
 
 class _Shelf:
@@ -122,7 +148,13 @@ class _Shelf:
         )
         self._business, self._ids = _names_of(model, self._subject)
         self._placed: dict[object, tuple[Record, int | None]] = {}
-        self._known: dict[bytes, tuple[UUID, int]] = {}
+        self._businesses: dict[bytes, tuple[UUID, int]] = {}
+        self.known: Known | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Know nothing. What has one topic comes once: there is nothing to be known of it."""
+        self.known = Known() if self.subscription.latest and len(self.subscription.topics) > 1 else None
 
     def place(self, record: Record, version: int | None) -> None:
         """Put a record here, unless it is known by its key and version."""
@@ -131,9 +163,9 @@ class _Shelf:
             placed[id(record)] = record, None
         elif not self.subscription.latest:
             placed.setdefault((record.key, version), (record, version))
-        else:
-            known = placed.get(record.key)
-            if known is None or known[1] is None or known[1] < version:
+        elif self.known is None or not self.known.has(record.key, version):
+            other = placed.get(record.key)
+            if other is None or other[1] is None or other[1] < version:
                 placed[record.key] = record, version
 
     def take(self) -> list[tuple[Record, int | None]]:
@@ -141,6 +173,11 @@ class _Shelf:
         taken = list(self._placed.values())
         self._placed.clear()
         return taken
+
+    def versions_of(self, items: Sequence[tuple[Record, int | None]]) -> tuple[Known, Mapping[Key, int]]:
+        """Name the versions of records that were taken here, with who is to know them."""
+        assert self.known is not None
+        return self.known, {record.key: version for record, version in items if version is not None}
 
     async def decode(self, items: Sequence[tuple[Record, int | None]], poison: list[Poison]) -> list[Any]:
         """Decode records; what cannot be decoded, or says something else than its key and headers, is poison.
@@ -171,12 +208,12 @@ class _Shelf:
     def _named(self, key: bytes | None) -> tuple[UUID, int]:
         """Read the business in a key, also as a number; a business sends many records, so it is remembered."""
         text = (key or b"")[:36]
-        named = self._known.get(text)
+        named = self._businesses.get(text)
         if named is None:
-            if len(self._known) >= BUSINESSES_MAX:
-                self._known.clear()
+            if len(self._businesses) >= BUSINESSES_MAX:
+                self._businesses.clear()
             business_id = quick(text.decode())
-            named = self._known[text] = business_id, business_id.int
+            named = self._businesses[text] = business_id, business_id.int
         return named
 
 

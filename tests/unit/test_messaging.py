@@ -19,6 +19,7 @@ from libs.database import Transaction
 from libs.messaging.assignment import Assignment, spans
 from libs.messaging.broker import BrokerSettings, Sparing
 from libs.messaging.floods import FLOOD_MIN, Floods
+from libs.messaging.known import KEYS_MAX, Known
 from libs.messaging.publisher import Publisher, event_id_text
 from libs.messaging.reading import Reader, Reading
 from libs.messaging.subscription import Subscription
@@ -64,6 +65,31 @@ def test_created_and_completed_of_one_version_are_heard_once() -> None:
     ((_, events),) = reading.events
     assert [event.activity.version for event in events] == [1]
     assert reading.duplicates == 1
+
+
+def test_version_that_was_committed_is_not_read_again_until_partitions_are_assigned_anew() -> None:
+    one, other = uuid7(), uuid7()
+    reader = Reader([subscription(latest=True)])
+    again = [record("activity.completed", one, 2), record("activity.completed", other, 1)]
+    reading = read(reader, [record("activity.updated", one, 2, "activity.changed"), again[1]])
+    assert len(read(reader, again).events[0][1]) == 2  # nothing was committed yet
+    reading.committed()
+    repeated = read(reader, [*again, record("activity.created", one, 1)])
+    assert (repeated.events, repeated.duplicates) == ([], 3)
+    newer = read(reader, [*again, record("activity.appended", one, 3)])
+    assert [event.activity.version for event in newer.events[0][1]] == [3]
+    reader.forget()
+    newer.committed()  # what was read before that is not known after it
+    assert len(read(reader, again).events[0][1]) == 2
+
+
+def test_versions_that_were_committed_are_forgotten_in_the_order_of_their_coming() -> None:
+    known = Known()
+    for number in range(3 * KEYS_MAX):
+        known.note({b"%d" % number: 1})
+    assert not known.has(b"0", 1)
+    assert known.has(b"%d" % (2 * KEYS_MAX), 1)
+    assert not known.has(b"%d" % (2 * KEYS_MAX), 2)
 
 
 def test_events_of_a_key_keep_their_order() -> None:
