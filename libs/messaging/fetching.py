@@ -5,9 +5,10 @@ out of every answer, which cost more than handling what came [measured]. In a se
 its answers hold only partitions with records or moved marks.
 """
 
+import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence, Set
 from io import BytesIO
 from typing import Any
 
@@ -20,8 +21,8 @@ from libs.messaging.records import quicken
 
 EPOCH_MAX = 2**31 - 1
 SESSION_UNKNOWN = 70
-GATHER_MS, GATHER_BYTES = 15, 128 * 1024
-"""While many events come the broker answers a fetch once it has so many bytes, or after that time."""
+GATHER_BYTES = 256 * 1024
+"""While many events come the broker answers a fetch once it has so many bytes, or after the time to gather (`Flow`)."""
 TAKEN_S, ASIDE_MS = 1.0, 100
 """While records of some partitions wait to be taken, the others are not asked about for so long, and then so long at a
 time: a client has one fetch under way, so one that waits for partitions without records holds up those that have some.
@@ -81,6 +82,7 @@ class Sessions:
         self._sessions: dict[int, Session] = defaultdict(Session)
         self._assignment: Any = None
         self._records: Mapping[Any, Any] = fetcher._records  # noqa: SLF001
+        self._waiters: Set[asyncio.Future[None]] = fetcher._fetch_waiters  # noqa: SLF001
         fetcher._prefetch_backoff = TAKEN_S  # noqa: SLF001
         self._process: _Process = fetcher._proc_fetch_request  # noqa: SLF001 - there is no seam for it
         fetcher._proc_fetch_request = self._fetch  # noqa: SLF001
@@ -91,8 +93,8 @@ class Sessions:
             for each in self._sessions.values():
                 each.begin_anew()
         session = self._sessions[node_id]
-        if self.flow.is_strong():
-            request._max_wait_ms, request._min_bytes = GATHER_MS, GATHER_BYTES  # noqa: SLF001
+        if gather_s := self.flow.gather_s():
+            request._max_wait_ms, request._min_bytes = int(gather_s * 1000), GATHER_BYTES  # noqa: SLF001
         elif self._records:
             request._max_wait_ms = ASIDE_MS  # noqa: SLF001
         try:
@@ -100,7 +102,15 @@ class Sessions:
         finally:
             session.ended()
         quicken(self._records.values())
+        if has_new:
+            self._wake()
         return has_new
+
+    def _wake(self) -> None:
+        """Tell now who waits for records: the client does two rounds of the loop later, as it sees this task end."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _note(self, session: Session, answer: Any) -> None:
         self.answered_at = time.time()

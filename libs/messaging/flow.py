@@ -8,8 +8,10 @@ import time
 from math import exp
 
 SPAN_S = 0.1
-MANY_PER_S = 400.0
+MANY_PER_S, MOST_PER_S = 400.0, 1_500.0
 """Over so many a second, seen over about `SPAN_S`; below it what comes is to be handled at once."""
+GATHER_MANY_S, GATHER_MOST_S = 0.015, 0.05
+"""How long to gather then: more of a time where so many come that what it saves is what they wait for."""
 
 
 class Flow:
@@ -23,9 +25,12 @@ class Flow:
         """Note that so many came now."""
         self._events, self._at = self._left() + count, time.monotonic()
 
-    def is_strong(self) -> bool:
-        """Tell whether it pays to wait for more."""
-        return self._left() > MANY_PER_S * SPAN_S
+    def gather_s(self) -> float:
+        """Tell for how long it pays to wait for more."""
+        left = self._left()
+        if left <= MANY_PER_S * SPAN_S:
+            return 0.0
+        return GATHER_MANY_S if left <= MOST_PER_S * SPAN_S else GATHER_MOST_S
 
     def _left(self) -> float:
         return self._events * exp((self._at - time.monotonic()) / SPAN_S)

@@ -24,12 +24,11 @@ from libs.messaging.publisher import Publisher
 from libs.messaging.windows import Windows
 
 LOCK_KEY = 4_713_000_002
-GATHER_ROWS = 50
 GATHER_S = 0.005
+GATHER_PER_S = 10_000
 """Unless a read brings 50 rows, the next begins 5 ms after it: small batches make consumers 40 times dearer. Events
-that have waited here once come in groups to the next relay and do not wait there again."""
-GATHER_MANY_S = 0.015
-"""The same while many events come."""
+that have waited here once come in groups to the next relay and do not wait there again. While many come it is longer
+(`Flow`), and as many more rows that a read has to bring."""
 POLL_S = 0.020
 STAND_BY_S = 1.0
 RETRY_MAX_S = 5.0
@@ -171,9 +170,9 @@ class Relay:
                 continue
             retry_s = 0.1
             self._flow.note(count)
-            if count >= GATHER_ROWS:
+            gather_s = max(GATHER_S, self._flow.gather_s())
+            if count >= GATHER_PER_S * gather_s:
                 continue
-            gather_s = GATHER_MANY_S if self._flow.is_strong() else GATHER_S
             poll_s = POLL_S if count else min(poll_s * 2, self._broker.outbox_poll_max_s)
             await asyncio.sleep(max(0.0, began + gather_s - time.monotonic()))
             await self._sleep(poll_s)

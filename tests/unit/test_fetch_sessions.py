@@ -1,5 +1,6 @@
 """What a fetch has to name within its session, and how long it may wait."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -71,8 +72,26 @@ async def test_partitions_without_records_hold_up_none_whose_records_wait_to_be_
         asked.append(fetch.prepare({FetchRequest.API_KEY: (4, 11)}))
         return False
 
-    fetcher = SimpleNamespace(_records=untaken, _proc_fetch_request=process, _prefetch_backoff=0.1)
+    fetcher = SimpleNamespace(
+        _records=untaken, _proc_fetch_request=process, _prefetch_backoff=0.1, _fetch_waiters=set()
+    )
     Sessions(cast(Fetcher, fetcher))
     await fetcher._proc_fetch_request(object(), 1, FetchRequest(1_000, 1, 1 << 20, 0, [("heard", [(0, 7, 1 << 18)])]))
     assert asked[0].max_wait_time == wait_ms
     assert fetcher._prefetch_backoff == TAKEN_S
+
+
+@pytest.mark.parametrize("comes", [True, False])
+async def test_who_waits_for_records_is_told_as_soon_as_they_came(comes: bool) -> None:
+    waiters = [asyncio.get_running_loop().create_future() for _ in range(2)]
+    waiters[0].set_result(None)
+
+    async def process(_assignment: object, _node: int, _fetch: Any) -> bool:
+        return comes
+
+    fetcher = SimpleNamespace(
+        _records={}, _proc_fetch_request=process, _prefetch_backoff=0.1, _fetch_waiters=set(waiters)
+    )
+    Sessions(cast(Fetcher, fetcher))
+    assert await fetcher._proc_fetch_request(object(), 1, FetchRequest(1_000, 1, 1 << 20, 0, [])) is comes
+    assert waiters[1].done() is comes
