@@ -15,7 +15,12 @@ async def note_answers(tx: Transaction, events: Sequence[ReportAnswered]) -> Non
     """Note the outcome of each receipt; an answer that comes again or late changes nothing."""
     for outcome, count in Counter(event.outcome for event in events).items():
         metrics.ANSWERS.labels(outcome).inc(count)
-    await store.save_outcomes(tx, domain.settle(events))
+    answers = domain.settle(events)
+    if tx.begun:
+        await store.save_outcomes(tx, answers)
+        return
+    with tx.alone():
+        await store.save_outcomes(tx, answers)
 
 
 async def note_erasures(tx: Transaction, events: Sequence[Record]) -> None:

@@ -10,7 +10,9 @@ from libs.contracts.interaction import InteractionClosed, newest_conversations
 from libs.database import Transaction
 from libs.turns import give_way
 from services.reporting.domain.facts import (
+    ActivityKey,
     Cell,
+    Fact,
     InteractionKey,
     Talk,
     differences_of,
@@ -29,9 +31,18 @@ async def count_activities(tx: Transaction, events: Sequence[ActivityEvent]) -> 
         await give_way(number)
         newest[key] = fact_of(activity)
     about = {(fact[0], fact.interaction_id) for fact in newest.values() if fact.interaction_id is not None}
+    earlier: dict[ActivityKey, Fact | None] = {}
     if about:
         await conversations.lock_businesses(tx, {business_id for business_id, _ in about})
-    earlier = await facts.replace_facts(tx, newest)
+    if tx.begun:
+        new = await facts.insert_facts(tx, newest)
+        earlier |= dict.fromkeys(new)
+    else:
+        with tx.alone():
+            new = await facts.count_new(tx, newest)
+        if len(new) == len(newest):
+            return
+    earlier |= await facts.replace_facts(tx, {key: fact for key, fact in newest.items() if key not in new})
     differences = differences_of(newest, earlier)
     about |= {(key[0], fact.interaction_id) for key, fact in earlier.items() if fact and fact.interaction_id}
     if about:

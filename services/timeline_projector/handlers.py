@@ -21,9 +21,16 @@ async def show_activities(tx: Transaction, events: Sequence[ActivityEvent]) -> N
         await give_way(number)
         heads[key] = lines.head_of(activity)
     about = {(head[0], head.interaction_id) for head in heads.values() if head.interaction_id is not None}
+    earlier: dict[ActivityKey, Placed | None] = {}
     if about:
         await conversations.lock_businesses(tx, {business_id for business_id, _ in about})
-    earlier = await entries.advance_heads(tx, heads)
+        new = await entries.insert_heads(tx, heads, [])
+        earlier |= dict.fromkeys(new)
+    else:
+        new = await _show_new(tx, heads)
+    if len(new) == len(heads) and not about:
+        return
+    earlier |= await entries.advance_heads(tx, {key: head for key, head in heads.items() if key not in new})
     about |= {(key[0], placed.interaction_id) for key, placed in earlier.items() if placed and placed.interaction_id}
     if about:
         together = await _place(tx, about, earlier)
@@ -58,6 +65,15 @@ async def name_types(tx: Transaction, events: Sequence[ActivityObject]) -> None:
 async def know_records(tx: Transaction, events: Sequence[Record]) -> None:
     """Note which records exist; entries that came before their record are seen from then on."""
     await records.save_records(tx, events)
+
+
+async def _show_new(tx: Transaction, heads: Mapping[ActivityKey, lines.Head]) -> set[ActivityKey]:
+    """Show the activities that are new, and name them: one statement, committed at once where it is the first."""
+    _, come = lines.moves(heads, dict.fromkeys(heads))
+    if tx.begun:
+        return await entries.insert_heads(tx, heads, come)
+    with tx.alone():
+        return await entries.insert_heads(tx, heads, come)
 
 
 async def _save_messages(

@@ -99,6 +99,7 @@ async def test_two_writers_of_one_activity_never_both_see_it_uncounted(
     if known:
         await _hear(database, [event(plan)])
     async with database.work() as tx:
+        await tx.value("select 1")  # else what is new is committed at once
         await count_activities(tx, [event(moved)])
         later = asyncio.create_task(_hear(database, [event(done)]))
         async with asyncio.timeout(60):

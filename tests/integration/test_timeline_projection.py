@@ -105,6 +105,7 @@ async def test_second_worker_waits_for_the_first_and_sees_what_it_wrote(make_dat
     plan = planned(BUSINESS, due_at=START, links=LINKS)
     done = next_version(plan, occurred_at=START, logged_at=START, at=START)
     async with database.work() as tx:
+        await tx.value("select 1")  # else what is new is committed at once
         await show_activities(tx, [event(plan)])
         later = asyncio.create_task(_hear(database, [event(done)]))
         async with asyncio.timeout(60):

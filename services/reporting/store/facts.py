@@ -20,27 +20,52 @@ _FACTS = f"""
 """  # noqa: S608 - the names are those of our own columns
 
 
-async def replace_facts(tx: Transaction, facts: Mapping[ActivityKey, Fact]) -> dict[ActivityKey, Fact | None]:
-    """Save the facts that are newer than what is held, and tell what each of them was before (None: new).
-
-    Missing ones are inserted and then known ones locked, both in the order of their keys: of two writers the second
-    waits for the first and sees what it wrote, so that both cannot see "not counted yet".
-    """
-    rows = await tx.fetch(
-        f"""
+_INSERT_NEW = f"""
+    insert into fact ({_COLUMNS}) {_FACTS}
+    on conflict (business_id, activity_id) do nothing
+    returning business_id, activity_id
+"""
+_COUNT_NEW = f"""
+    with made as (
         insert into fact ({_COLUMNS}) {_FACTS}
         on conflict (business_id, activity_id) do nothing
-        returning business_id, activity_id
-        """,
-        *_columns(facts.values()),
+        returning *
+    ), added as (
+        insert into rollup (business_id, quarter, type, state, source, source_kind, direction, agent, count)
+        select business_id, date_bin('15 minutes', at, 'epoch'), type, state, source, source_kind, direction, agent,
+               count(*)
+        from made where counted
+        group by 1, 2, 3, 4, 5, 6, 7, 8 order by 1, 2, 3, 4, 5, 6, 7, 8
+        on conflict (business_id, quarter, type, state, source, source_kind, direction, agent) do update
+        set count = rollup.count + excluded.count
     )
-    if len(rows) == len(facts):
-        return dict.fromkeys(facts)
-    earlier: dict[ActivityKey, Fact | None] = {(row[0], row[1]): None for row in rows}
-    known = await _lock_older(tx, [fact for key, fact in facts.items() if key not in earlier])
+    select business_id, activity_id from made
+"""  # noqa: S608 - the same
+
+
+async def count_new(tx: Transaction, facts: Mapping[ActivityKey, Fact]) -> set[ActivityKey]:
+    """Insert the facts that are new and add them to the roll-ups in one statement, and name them.
+
+    For a statement by itself: in a transaction that changes roll-ups again two writers could wait for one another.
+    """
+    return {(row[0], row[1]) for row in await tx.fetch(_COUNT_NEW, *_columns(facts.values()))}
+
+
+async def insert_facts(tx: Transaction, facts: Mapping[ActivityKey, Fact]) -> set[ActivityKey]:
+    """Insert the facts that are new, in the order of their keys, and name them; their count is the caller's."""
+    return {(row[0], row[1]) for row in await tx.fetch(_INSERT_NEW, *_columns(facts.values()))}
+
+
+async def replace_facts(tx: Transaction, facts: Mapping[ActivityKey, Fact]) -> dict[ActivityKey, Fact | None]:
+    """Save the facts that are newer than what is held, and tell what each of them was before.
+
+    For those that are not new: missing ones are inserted and then known ones locked, both in the order of their keys:
+    of two writers the second waits for the first and sees what it wrote, so that both cannot see "not counted yet".
+    """
+    known = await _lock_older(tx, list(facts.values()))
     if known:
         await _save(tx, [facts[key] for key in known])
-    return earlier | known
+    return dict(known)
 
 
 async def _lock_older(tx: Transaction, facts: Sequence[Fact]) -> dict[ActivityKey, Fact]:

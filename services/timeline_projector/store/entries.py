@@ -19,11 +19,20 @@ _HEADS = f"""
 _VALUES = ", ".join(f"{name}::uuid[]" if name in ("own", "readers") else name for name in Head._fields)
 """The columns of heads; what is unnested cannot hold lists, so they are written as texts."""
 _INSERT_NEW = f"""
-    insert into activity_head ({", ".join(Head._fields)})
-    select {_VALUES} from {_HEADS} order by 1, 2
-    on conflict (business_id, activity_id) do nothing
-    returning business_id, activity_id
+    with made as (
+        insert into activity_head ({", ".join(Head._fields)})
+        select {_VALUES} from {_HEADS} order by 1, 2
+        on conflict (business_id, activity_id) do nothing
+        returning business_id, activity_id
+    ), shown as (
+        insert into entry (business_id, object, record_id, at, activity_id, upcoming)
+        select * from unnest($32::uuid[], $33::text[], $34::uuid[], $35::timestamptz[], $36::uuid[], $37::bool[])
+            as line (business_id, object, record_id, at, activity_id, upcoming)
+        where ((business_id, activity_id) in (select business_id, activity_id from made)) is true
+    )
+    select business_id, activity_id from made
 """  # noqa: S608 - the names are those of our own columns
+"""`is true`: what is made is hashed then, whatever the planner expects; joined, each may be looked at for each line."""
 _SAVE = f"""
     insert into activity_head ({", ".join(Head._fields)})
     select {_VALUES} from {_HEADS} order by 1, 2
@@ -54,20 +63,25 @@ TYPE_OF_LINE = """
 LAST = UUID(int=(1 << 128) - 1)
 
 
-async def advance_heads(tx: Transaction, heads: Mapping[ActivityKey, Head]) -> dict[ActivityKey, Placed | None]:
-    """Save the heads that are newer than what is held, and tell where each of them was shown before (None: new).
+async def insert_heads(
+    tx: Transaction, heads: Mapping[ActivityKey, Head], entries: Sequence[Entry]
+) -> set[ActivityKey]:
+    """Insert the heads that are new, with those of the entries that are theirs, in the order of keys; name them."""
+    lines = zip(*entries, strict=True) if entries else [()] * len(Entry._fields)
+    rows = await tx.fetch(_INSERT_NEW, *_columns(heads.values()), *lines)
+    return {(row[0], row[1]) for row in rows}
 
-    New ones are inserted and then known ones locked, both in the order of their keys: of two writers the second waits
-    for the first and sees what it wrote, and none waits in a circle.
+
+async def advance_heads(tx: Transaction, heads: Mapping[ActivityKey, Head]) -> dict[ActivityKey, Placed | None]:
+    """Save the heads that are newer than what is held, and tell where each of them was shown before.
+
+    For those that are not new: new ones are inserted and then known ones locked, both in the order of their keys: of
+    two writers the second waits for the first and sees what it wrote, and none waits in a circle.
     """
-    rows = await tx.fetch(_INSERT_NEW, *_columns(heads.values()))
-    if len(rows) == len(heads):
-        return dict.fromkeys(heads)
-    earlier: dict[ActivityKey, Placed | None] = {(row[0], row[1]): None for row in rows}
-    known = await _lock_older(tx, [head for key, head in heads.items() if key not in earlier])
+    known = await _lock_older(tx, list(heads.values()))
     if known:
         await tx.execute(_SAVE, *_columns([heads[key] for key in known]))
-    return earlier | known
+    return dict(known)
 
 
 async def _lock_older(tx: Transaction, heads: Sequence[Head]) -> dict[ActivityKey, Placed]:
