@@ -151,16 +151,19 @@ class Publisher:
         self, producer: AIOKafkaProducer, by_place: Mapping[Place, list[Sending]], within_s: float
     ) -> set[Place]:
         """Send, and name the topics that refuse events, and partitions that took none in time while others did."""
-        tasks = {
-            place: asyncio.create_task(self._write(producer, *place, sendings)) for place, sendings in by_place.items()
-        }
+        tasks: dict[Place, asyncio.Future[Any]] = {}
         try:
+            async with asyncio.timeout(within_s):
+                for place, sendings in by_place.items():
+                    tasks[place] = await self._begin(producer, place, sendings)
             if tasks:
                 await asyncio.wait(tasks.values(), timeout=within_s)
         finally:
-            for task in tasks.values():
+            unfinished = [task for task in tasks.values() if not task.done()]
+            for task in unfinished:
                 task.cancel()
-            await asyncio.gather(*tasks.values(), return_exceptions=True)  # so that nobody still writes afterwards
+            if unfinished:
+                await asyncio.gather(*unfinished, return_exceptions=True)  # so that nobody still writes afterwards
         refused = _refused({place: task.exception() for place, task in tasks.items() if not task.cancelled()})
         silent = [place for place, task in tasks.items() if task.cancelled()]
         if silent:
@@ -196,6 +199,23 @@ class Publisher:
             if not await producer.client.force_metadata_update():
                 raise
             return 0
+
+    async def _begin(self, producer: AIOKafkaProducer, place: Place, sendings: list[Sending]) -> "asyncio.Future[Any]":
+        """Have records written; a few, which one batch takes, without a task of their own."""
+        if len(sendings) <= SLICE:
+            batch, now_ms = producer.create_batch(), int(time.time() * 1000)
+            if all(
+                batch.append(timestamp=now_ms, key=key, value=value, headers=headers) is not None
+                for key, value, headers in sendings
+            ):
+                batch.close()
+                try:
+                    acknowledged: asyncio.Future[Any] = await producer.send_batch(batch, place[0], partition=place[1])
+                except KafkaError as error:
+                    acknowledged = asyncio.get_running_loop().create_future()
+                    acknowledged.set_exception(error)
+                return acknowledged
+        return asyncio.create_task(self._write(producer, *place, sendings))
 
     async def _write(self, producer: AIOKafkaProducer, topic: str, partition: int, sendings: list[Sending]) -> None:
         """Send batches one after the other: a second writer on a partition would time out for nothing."""
