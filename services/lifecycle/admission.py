@@ -67,9 +67,9 @@ async def admit(tx: Transaction, arrived: Sequence[ReportReceived], now: datetim
         held |= await _as_now(tx, [*fresh, *chain.from_iterable(waited.values())], held, known)
         answers = await _settle_all(fresh, held, waited, known, now)
     again = [_answer_again(each, now) for each in earlier.values()]
-    entries = _entries(answers, known)
-    await recording.record(tx, entries, chain(again, (_answer(each, now) for each in _last(answers))))
-    await _save(tx, answers, reports.keys() - earlier.keys())
+    last = _last(answers)
+    await recording.record(tx, _entries(answers, known), chain(again, (_answer(each, now) for each in last)))
+    await _save(tx, last, reports.keys() - earlier.keys())
 
 
 async def retry(tx: Transaction, keys: Sequence[Key], now: datetime) -> int:
@@ -88,7 +88,7 @@ async def retry(tx: Transaction, keys: Sequence[Key], now: datetime) -> int:
         for pair in rules.settle_waiting(held[key], pending, known[key[0]], now)
     ]
     await recording.record(tx, _entries(answers, known), (_answer(each, now) for each in answers))
-    await _save(tx, answers, set())
+    await _save(tx, _last(answers), set())
     await admissions.note_seen(tx, list(waited))
     return sum(map(len, waited.values()))
 
@@ -194,7 +194,7 @@ async def _save(tx: Transaction, answers: Sequence[Answer], arrived: set[Key]) -
     """Save admissions and what waits. `arrived`: receipts of this batch, which were not answered before."""
     new: list[Answer] = []
     old: list[Answer] = []
-    for each in _last(answers):
+    for each in answers:
         (new if (each.report.business_id, each.report.receipt_id) in arrived else old).append(each)
     if new:
         await admissions.insert_admissions(tx, [_admission(each) for each in new])

@@ -64,7 +64,8 @@ async def record(tx: Transaction, entries: Sequence[Entry], answers: Iterable[Ou
             rounds.append([])
         rounds[place].append(version)
         events.append(event)
-        events += _requests(entry)
+        if entry.decision.linked:
+            events += _requests(entry)
         addition = entry.decision.addition
         if addition is not None:
             additions.append((key, addition, _encode(addition)))
@@ -73,7 +74,7 @@ async def record(tx: Transaction, entries: Sequence[Entry], answers: Iterable[Ou
     if additions:
         await activities.insert_appends(tx, additions)
     await _save_beside(tx, [each.held for versions in rounds for each in versions])
-    asked = [each for entry in entries for each in _asked(entry)]
+    asked = [each for entry in entries if entry.decision.linked for each in _asked(entry)]
     if asked:
         await living.save_asked(tx, asked)
     await append(tx, [*events, *answers, *told])
@@ -92,8 +93,6 @@ async def _save_beside(tx: Transaction, saved: Sequence[Held]) -> None:
 
 def _requests(entry: Entry) -> list[Outgoing]:
     """Ask for the values that live on records; the same version of an activity asks only once, by derived ids."""
-    if not entry.decision.linked:
-        return []
     assert entry.decision.held is not None
     activity = entry.decision.held.activity
     asked = []

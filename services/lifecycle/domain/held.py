@@ -6,8 +6,8 @@ All else (`completed_at`, `cancelled_at` of a logged one, `at`) is derived from 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, cast
 from uuid import UUID
 
@@ -42,6 +42,8 @@ _TOGETHER = (
 )  # fmt: skip
 SHIFT = {name: 2 * place for place, names in enumerate(_TOGETHER) for name in names}
 """Where a field's rank stands in `said`. Fields in one group are given together. New groups go to the end."""
+SAYINGS_KEPT = 1_024
+"""Sets of fields that were given together whose `said` is kept."""
 
 
 class Held(NamedTuple):
@@ -68,8 +70,7 @@ class Subject(NamedTuple):
     occurs_on: date | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """What a report or request says about an activity, references resolved; `content` has only fields it gives.
 
     `at` is when it was received, `now` when it is being recorded.
@@ -78,8 +79,8 @@ class Told:
     rank: int
     at: datetime
     now: datetime
-    by: contract.Person | None = None
-    content: dict[str, Any] = field(default_factory=dict)
+    by: contract.Person | None
+    content: dict[str, Any]
 
 
 Linked = Mapping[tuple[str, UUID], dict[str, Any]]
@@ -117,9 +118,6 @@ def refused(held: Held | None, *reasons: ReasonShape) -> Decision:
 
 def begin(subject: Subject, told: Told, heard: int) -> Held:
     """Make version 1 from what was told; `content` must hold the type."""
-    said = 0
-    for name in told.content:
-        said |= told.rank << SHIFT[name]
     activity = Activity(
         business_id=subject.business_id,
         activity_id=subject.activity_id,
@@ -136,7 +134,16 @@ def begin(subject: Subject, told: Told, heard: int) -> Held:
         **told.content,
     )
     _derive(activity, heard)
-    return Held(activity, heard, said)
+    return Held(activity, heard, _said_by(told.rank, tuple(told.content)))
+
+
+@lru_cache(SAYINGS_KEPT)
+def _said_by(rank: int, names: tuple[str, ...]) -> int:
+    """Note that all these fields were given with one rank; reports of one kind give the same ones."""
+    said = 0
+    for name in names:
+        said |= rank << SHIFT[name]
+    return said
 
 
 def merge(held: Held, told: Told, heard: int = 0) -> Held | None:

@@ -73,6 +73,8 @@ def as_now(
 
 def own_values(compiled: Compiled, checked: Checked, held: Mapping[str, Any]) -> dict[str, Any]:
     """Give what a plan stores of checked values: of linked fields what it says itself, not what their records say."""
+    if not compiled.linked:
+        return checked.stored
     others = compiled.linked.keys() - checked.linked.keys()
     stored = {name: value for name, value in checked.stored.items() if name not in others}
     return stored | {name: held[name] for name in others if name in held}

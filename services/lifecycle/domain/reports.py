@@ -56,7 +56,7 @@ def admit(held: Held | None, report: ReportReceived, known: Known, now: datetime
     if problems or values.reasons:
         awaits = body.action == "complete" and values.awaits and not problems
         return Decision("waiting" if awaits else "refused", held, reasons=(*problems, *values.reasons))
-    told = Told(RANKS[body.action], report.received_at, now, known.person(body.actor), content | values.content)
+    told = Told(RANKS[body.action], report.received_at, now, content.get("actor"), content | values.content)
     subject = _subject_of(report)
     decision = life.plan(held, subject, told) if told.rank == PLAN else life.log(_now(held, known), subject, told)
     after = decision.held.activity.fields if decision.held is not None else None

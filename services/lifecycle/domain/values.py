@@ -39,9 +39,11 @@ def fields_of(
     body = report.report
     given = [*body.fields.items(), *([(NOTES, body.notes)] if body.notes else [])]
     logging = body.action != "schedule"
-    if kind is None or (not given and compiled_of(kind).needs_nothing(logging=logging)):
+    if kind is None:
         return Values({}, {})
     compiled = compiled_of(kind)
+    if not given and compiled.needs_nothing(logging=logging):
+        return Values({}, {})
     links = [erasure.link_of(report, link) for link in body.links] if compiled.linked else []
     about = links or planned
     held = as_now(compiled, {}, about, known.says()) if logging and compiled.linked else None
@@ -58,13 +60,11 @@ def fields_of(
 
 def _awaits(compiled: Compiled, problems: Sequence[Problem], about: Sequence[contract.Link]) -> bool:
     """Tell whether all that is wrong is that values are missing which records may have that nothing is said of yet."""
+    if not problems:
+        return False
     there = records_of(compiled, about)
     names = [each.field.removeprefix("fields.") for each in problems if each.code == "required"]
-    return (
-        bool(problems)
-        and len(names) == len(problems)
-        and all(name in compiled.linked and name not in there for name in names)
-    )
+    return len(names) == len(problems) and all(name in compiled.linked and name not in there for name in names)
 
 
 def content_of(stored: Mapping[str, Any], *, given: bool) -> dict[str, Any]:

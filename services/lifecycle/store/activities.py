@@ -93,8 +93,8 @@ async def save_activities(tx: Transaction, versions: Sequence[Version]) -> None:
     """
     new = [each.held for each in versions if each.held.activity.version == 1]
     later = [each.held for each in versions if each.held.activity.version > 1]
-    if new and await tx.execute(_INSERT, *_columns(new)) != len(new):
-        raise Unavailable("some of these activities were made by somebody else just now")
+    if new:
+        await tx.insert(_INSERT, *_columns(new))
     if later and await _update(tx, later) != len(later):
         raise Unavailable("some of these activities were changed by somebody else just now")
     await tx.execute(
@@ -188,7 +188,7 @@ _NEW = {name: f"new.{name}::uuid[]" if name in _ID_LISTS else f"new.{name}" for 
 _ARRAYS = ", ".join(f"${place}::{kind}[]" for place, (_, kind) in enumerate(_COLUMNS, 1))
 _INSERT = f"""
     insert into activity ({_NAMES}) select {", ".join(_NEW.values())} from unnest({_ARRAYS}) as new ({_NAMES})
-    order by business_id, activity_id on conflict do nothing
+    order by business_id, activity_id
     """  # noqa: S608 - names of columns from above, no data
 _UPDATE = f"""
     update activity a set {", ".join(f"{name} = {_NEW[name]}" for name, _ in _COLUMNS[2:])}

@@ -1,8 +1,7 @@
 """An activity object's fields and rules, made ready once for each version of it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from libs.contracts.activity_object import ActivityObject, LinkedTo, ObjectField
@@ -17,8 +16,7 @@ COMPILED_MAX = 4_096
 """Definitions that are kept ready at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """What values came to. `stored`: all values of the activity after them, by name; `problems`: all that is wrong.
 
     `hidden` names the fields that rules or the definition hide now. `linked` holds those of the given values that live
@@ -27,9 +25,9 @@ class Checked:
 
     stored: dict[str, Any]
     problems: list[Problem]
-    hidden: frozenset[str] = frozenset()
-    linked: dict[str, Any] = field(default_factory=dict)
-    references: list[Reference] = field(default_factory=list)
+    hidden: frozenset[str]
+    linked: dict[str, Any]
+    references: list[Reference]
 
 
 class Compiled:
