@@ -49,6 +49,7 @@ class Process:
         self._stopping = asyncio.Event()
         self._watchdog = Watchdog()
         for service in services:
+            service.alone = len(services) == 1
             app, prefixes = service.application()
             self._by_prefix |= dict.fromkeys(prefixes, app)
 

@@ -38,7 +38,8 @@ class Service:
     """One service of the system; `app.create` of each makes one. `package` is its name with underscores.
 
     `owns_access` is the one whose tables are the truth about keys and members; all others hear copies. `consumers`: how
-    many members of its group it is in each process, so that one handles a batch while another waits for its commit.
+    many members of its group it is in a process of its own, so that one decides while another waits for the database;
+    in a process with other services it is one, as all that is read there would wait for both.
     """
 
     def __init__(self, name: str, settings: ServiceSettings, *, owns_access: bool = False, consumers: int = 1) -> None:
@@ -46,7 +47,8 @@ class Service:
         self.package = name.replace("-", "_")
         self.settings = settings
         self._owns_access = owns_access
-        self._members = range(1, consumers + 1)
+        self._members = consumers
+        self.alone = False  # in its process
         self.database = Database(
             settings.urls(self.package),
             routes_max=settings.routes_connections_max,
@@ -177,8 +179,8 @@ class Service:
             await self._hear(accessing)
             touch_s = min(TOUCH_S, self.settings.access_stale_max_s / 3)
             self._tasks.every("access copy", touch_s, partial(self._touch_access, accessing))
-        for member in self._members if self._subscriptions else ():
-            each = replace(broker, member=member)
+        for number in range(self._members if self.alone else 1) if self._subscriptions else ():
+            each = replace(broker, member=number + 1)
             await self._hear(Consumer(self.package, self.database, each, self._subscriptions, group=self.package))
         for inbound in self._inbound.by_topic() if self._inbound else ():
             group = f"{self.package}.{inbound.topics[0]}"
