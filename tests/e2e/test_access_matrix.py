@@ -133,6 +133,7 @@ ROWS = [
         f"PUT {RECORDS}/by-ref/{{external_ref}}", "records.write", None, body(name="By ref", external_ref="c-same"),
         200, CONTACT | {"external_ref": "c-same"},
     ),
+    Row(f"GET {RECORDS}/by-ref/{{external_ref}}", "records.read", path=CONTACT | {"external_ref": "c-same"}),
     Row(f"GET {RECORDS}/{{record_id}}", "records.read", "record", path=CONTACT),
     Row(f"PATCH {RECORDS}/{{record_id}}", "records.write", "record", body(status="Inactive"), path=CONTACT),
     Row(f"DELETE {RECORDS}/{{record_id}}", "records.write", "spare_record", ok=204, path=CONTACT),

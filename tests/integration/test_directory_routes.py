@@ -325,6 +325,19 @@ async def test_put_by_ref_is_idempotent(directory: Directory) -> None:
     assert len(await directory.events("directory.record")) == 2
 
 
+async def test_a_record_is_shown_by_its_external_ref(directory: Directory) -> None:
+    path = "/records/account/by-ref/a%2Fb c"
+    missing = await directory.call("GET", path)
+    assert (missing.status_code, missing.json()["detail"]) == (404, "there is no account 'a/b c'")
+    made = (await directory.call("PUT", path, {"name": "Acme"})).json()
+    shown = await directory.call("GET", path)
+    assert (shown.status_code, shown.json(), shown.headers["etag"]) == (200, made, '"1"')
+    assert (await directory.call("GET", "/records/contact/by-ref/a%2Fb c")).status_code == 404
+    assert (await directory.call("GET", f"/records/account/by-ref/{'x' * 256}")).status_code == 422
+    await directory.call("DELETE", f"/records/account/{made['id']}")
+    assert (await directory.call("GET", path)).status_code == 404
+
+
 async def test_unknown_object_is_not_found(directory: Directory) -> None:
     assert (await directory.call("GET", "/records/unicorn")).status_code == 404
     assert (await directory.call("POST", "/records/unicorn", {"name": "x"})).status_code == 404

@@ -7,6 +7,7 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Depends, Path, Query, Response
 
+from libs.contracts.ids import record_id_of
 from libs.database import Transaction
 from libs.errors import Conflict, Problem, Rejected
 from libs.service.answers import gone, if_match, versioned
@@ -111,6 +112,18 @@ async def put_record(external_ref: Annotated[Ref, Path()], body: RecordBody, cal
             return writing.answer(record)
 
         return await once(tx, call.principal, call.request, write)
+
+
+@router.get("/by-ref/{external_ref:path}")
+async def show_by_ref(
+    object_name: Object, external_ref: Annotated[Ref, Path()], principal: Reader, database: DatabaseDep
+) -> Response:
+    """Show the record with that external ref, as `GET /{record_id}` does."""
+    place = writing.place_of(principal, object_name)
+    record_id = record_id_of(place.business_id, place.object, external_ref)
+    async with database.transaction(principal) as tx:
+        record = must_exist(await records.find_record(tx, place, record_id), object_name, repr(external_ref))
+    return versioned(shown(record), record["version"])
 
 
 @router.get("")
