@@ -98,9 +98,9 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         reachable = "" if database["reachable"] else "  not reachable"
         output.result.print(f"  {name:<20} {database['url']}{reachable}{behind}")
     kafka = content["kafka"]
-    output.result.print(
-        f"  {'kafka':<20} {kafka['bootstrap_servers']}{'' if kafka['reachable'] else '  not reachable'}"
-    )
+    where = kafka["bootstrap_servers"] or "was never started; ./activities up starts it"
+    silent = bool(kafka["bootstrap_servers"]) and not kafka["reachable"]
+    output.result.print(f"  {'kafka':<20} {where}{'  not reachable' if silent else ''}")
 
 
 @app.command()
@@ -154,8 +154,11 @@ def check(
     """Compare the truth with everything that was made from it; exit code 1: differences, 2: not drained in 60 s."""
     from cli.check import check as run
 
-    os.environ.update(_place(data_dir).environment())
-    _attempt(lambda: sys.exit(run(business, full)))
+    def compare() -> None:
+        os.environ.update(_place(data_dir).installed())
+        sys.exit(run(business, full))
+
+    _attempt(compare)
 
 
 @app.command()
@@ -164,10 +167,8 @@ def verify(
     data_dir: DataDir = None,
 ) -> None:
     """Walk the hash chains of all histories and name each break; exit code 1: there are some."""
-    environment = os.environ | _place(data_dir).environment()
-    command = [sys.executable, "-m", "services", "verify", "lifecycle"]
-    command += ["--business", business] if business is not None else []
-    sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
+    chosen = ["--business", business] if business is not None else []
+    _attempt(lambda: _run_services(data_dir, "verify", "lifecycle", *chosen))
 
 
 @app.command()
@@ -191,13 +192,16 @@ def faults(context: typer.Context) -> None:
     sys.exit(subprocess.run([sys.executable, "-m", "tests.faults", *context.args], cwd=ROOT, check=False).returncode)
 
 
+def _run_services(data_dir: Path | None, *arguments: str) -> None:
+    command = [sys.executable, "-m", "services", *arguments]
+    sys.exit(subprocess.run(command, cwd=ROOT, env=_place(data_dir).installed(), check=False).returncode)
+
+
 def _operate(name: str, summary: str) -> None:
     """Make a command of `python -m services` one of ours, for the installation in the data directory."""
 
     def operate(context: typer.Context, data_dir: DataDir = None) -> None:
-        command = [sys.executable, "-m", "services", name, *context.args]
-        environment = dict(_place(data_dir).environment())
-        sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
+        _attempt(lambda: _run_services(data_dir, name, *context.args))
 
     app.command(name, help=f"{summary} `{name} SERVICE --help` says more.", context_settings=PASS_ON)(operate)
 

@@ -74,6 +74,10 @@ class Place:
         return PostgresServer(self.directory / "postgres")
 
     @property
+    def _secrets(self) -> Path:
+        return self.directory / "secrets.json"
+
+    @property
     def kafka(self) -> KafkaServer:
         """Kafka of our own."""
         return KafkaServer(self.directory / "kafka")
@@ -110,7 +114,7 @@ class Place:
 
     def refuse_full_disk(self) -> None:
         """Raise Trouble when there is too little space to start with."""
-        there = os.access(self.directory / "secrets.json", os.F_OK, effective_ids=True)
+        there = os.access(self._secrets, os.F_OK, effective_ids=True)
         needed = DISK_AGAIN_MIN_BYTES if there else DISK_MIN_BYTES
         if self.free_bytes() < needed:
             raise Trouble(
@@ -158,8 +162,7 @@ class Place:
 
     def secrets(self) -> dict[str, str]:
         """Return the installation's secrets; they are made the first time."""
-        path = self.directory / "secrets.json"
-        kept = read_json(path)
+        kept = read_json(self._secrets)
         if kept is None:
             from libs.access.keys import generate_key  # needed once in an installation's life
 
@@ -168,7 +171,7 @@ class Place:
                 "database_roles_secret": secrets.token_urlsafe(32),
                 "webhook_master_key": secrets.token_urlsafe(32),
             }
-            processes.write_private(path, json.dumps(kept, indent=2) + "\n")
+            processes.write_private(self._secrets, json.dumps(kept, indent=2) + "\n")
         return kept
 
     def database_url(self) -> str:
@@ -199,6 +202,12 @@ class Place:
             "DATABASE_ROLES_SECRET": kept["database_roles_secret"],
             "WEBHOOK_MASTER_KEY": kept["webhook_master_key"],
         }
+
+    def installed(self) -> Mapping[str, str]:
+        """Return the environment of what is here already. Raises Trouble when `up` has not made it yet."""
+        if not self._secrets.exists():
+            raise Trouble(f"nothing is in {self.directory} yet; ./activities up makes it")
+        return self.environment()
 
 
 def find_place(data_dir: Path | None) -> Place:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cli import doctor, supervisor
-from cli.place import Place, Trouble
+from cli.place import ROOT, Place, Trouble
 from libs.embedded import processes
 from libs.embedded.processes import ServerFailed
 
@@ -79,6 +79,18 @@ def test_doctor_finds_this_machine_well_and_says_where_things_are(directory: Pat
     findings = doctor.examine(Place(directory))
     assert doctor.is_well(findings), findings
     assert [each.name for each in findings if not each.found] == []
+
+
+@pytest.mark.parametrize("command", [("check",), ("verify",), ("letters", "ingest"), ("sample",), ("credentials",)])
+def test_command_for_an_installation_that_was_never_made_says_how_it_is(directory: Path, command: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", *command, "--data-dir", str(directory / "data")],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"in {directory}/data yet; ./activities up makes" in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+    assert not (directory / "data").exists()
 
 
 def test_log_that_cannot_be_written_fails_nothing() -> None:
