@@ -184,26 +184,29 @@ class Explaining:
         return await self.execute(sql, *arguments)
 
 
-async def lengthen_history(case: Case) -> None:
-    """Make 3,000 finished deliveries of each that there is."""
+async def multiply(case: Case, status: str, *, analyzed: bool = True) -> None:
+    """Make 3,000 deliveries of each that there is, delivered or pending."""
     async with case.database.work() as tx:
         await tx.execute(
             """
             insert into delivery (business_id, id, endpoint_id, event_id, event_type, activity_id, version, logged_at,
                                   status, next_at, created_at)
             select business_id, gen_random_uuid(), endpoint_id, event_id, event_type, gen_random_uuid(), n, logged_at,
-                   'delivered', null, created_at from delivery, generate_series(1, 3000) n
-            """
+                   $1::text, case when $1::text = 'pending' then now() end, created_at
+              from delivery, generate_series(1, 3000) n
+            """,
+            status,
         )
-    owner = await asyncpg.connect(case.database.urls.owner)
-    await owner.execute("analyze delivery")
-    await owner.close()
+    if analyzed:
+        owner = await asyncpg.connect(case.database.urls.owner)
+        await owner.execute("analyze delivery")
+        await owner.close()
 
 
 async def test_history_is_shown_by_an_index_whatever_is_asked_for(case: Case) -> None:
     id_, _ = await case.make()
     await hear(case.database, [event_of(case.tenant.business_id) for _ in range(3)])
-    await lengthen_history(case)
+    await multiply(case, "delivered")
     nothing = DeliveryFilter(None, None, None, None, FIRST, END)
     asked: tuple[dict[str, Any], ...] = (
         {}, {"status": "pending"}, {"status": "exhausted"}, {"endpoint_id": id_}, {"activity_id": uuid7()},
@@ -221,7 +224,7 @@ async def test_history_is_shown_by_an_index_whatever_is_asked_for(case: Case) ->
 async def test_queue_is_read_by_an_index_however_long_the_history(case: Case) -> None:
     id_, _ = await case.make()
     await hear(case.database, [event_of(case.tenant.business_id) for _ in range(3)])
-    await lengthen_history(case)
+    await multiply(case, "delivered")
     wanted = [Wanted(case.tenant.business_id, id_, rank, 64, ordered) for rank in (0, 1) for ordered in (False, True)]
     async with case.database.work(plan_anew=True) as tx:
         explaining: Any = Explaining(tx)
@@ -230,12 +233,25 @@ async def test_queue_is_read_by_an_index_however_long_the_history(case: Case) ->
         with suppress(AssertionError):  # there is no row for it to read
             await shards.look(explaining, uuid7(), 2.5)
         assert "Seq Scan on delivery" not in explaining.plan, explaining.plan
-        await queue.reclaim(explaining, [uuid7()], 60.0)
-        assert "Seq Scan on delivery" not in explaining.plan, explaining.plan
-        rows = await tx.fetch("select business_id, id, endpoint_id from delivery where status = 'pending'")
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+async def test_rows_of_a_queue_are_found_by_their_key_however_little_the_database_knows_of_it(
+    case: Case, analyzed: bool
+) -> None:
+    await case.make()
+    await hear(case.database, [event_of(case.tenant.business_id) for _ in range(3)])
+    await multiply(case, "pending", analyzed=analyzed)
+    async with case.database.work(plan_anew=True) as tx:
+        explaining: Any = Explaining(tx)
+        rows = await tx.fetch("select business_id, id, endpoint_id from delivery limit 16")
         claims = [Claimed(*row, 1, 0, 0, b"{}", None) for row in rows]
         await outcomes.finish(explaining, [Finished(one, "delivered", None, None) for one in claims])
-        assert "Seq Scan on delivery" not in explaining.plan, explaining.plan
+        assert "using delivery_pkey on delivery d" in explaining.plan, explaining.plan
+        await outcomes.hand_back(explaining, claims)
+        assert "using delivery_pkey on delivery d" in explaining.plan, explaining.plan
+        await queue.reclaim(explaining, [uuid7()], 60.0)
+        assert "using delivery_pkey on delivery d" in explaining.plan, explaining.plan
 
 
 async def test_retry_is_made_by_whichever_worker_is_there_when_it_is_due(case: Case) -> None:

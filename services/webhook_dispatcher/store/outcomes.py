@@ -33,6 +33,8 @@ class Held(NamedTuple):
     times: int
 
 
+# What is pending has a `next_at`, and rows are found by their key: with `status = 'pending'` PostgreSQL may take the
+# index of what waits, and reads all that the business is owed for each row (1.3 s for 512 of 16,000).
 _FINISH = """
     with outcome as (
         select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::float8[], $6::text[],
@@ -49,7 +51,7 @@ _FINISH = """
                finished_at = case when o.status in ('delivered', 'exhausted', 'cancelled') then now() end
           from outcome o
          where d.business_id = o.business_id and d.id = o.id and d.lease_no = o.lease_no
-           and d.status = 'pending'
+           and d.next_at is not null
         returning d.endpoint_id, d.attempts as number, o.*),
     kept as (
         insert into attempt (business_id, delivery_id, number, endpoint_id, at, duration_ms, result,
@@ -122,6 +124,7 @@ async def hand_back(tx: Transaction, claims: Sequence[Claimed]) -> int:
     return await tx.execute(
         """update delivery d set next_at = now(), worker = null
              from unnest($1::uuid[], $2::uuid[], $3::int[]) as c (business_id, id, lease_no)
-            where d.business_id = c.business_id and d.id = c.id and d.lease_no = c.lease_no and d.status = 'pending'""",
+            where d.business_id = c.business_id and d.id = c.id and d.lease_no = c.lease_no
+              and d.next_at is not null""",
         [one.business_id for one in claims], [one.id for one in claims], [one.lease_no for one in claims],
     )  # fmt: skip

@@ -197,7 +197,7 @@ async def reclaim(tx: Transaction, workers: Sequence[UUID], lease_s: float) -> i
                    and d.rank = w.rank and d.next_at > now() and d.next_at <= now() + make_interval(secs => $2)) d
              where d.worker = any($1::uuid[]))
         update delivery d set next_at = now(), lease_no = d.lease_no + 1, worker = null
-          from theirs t where d.business_id = t.business_id and d.id = t.id and d.status = 'pending'
+          from theirs t where d.business_id = t.business_id and d.id = t.id and d.next_at is not null
         """,  # noqa: S608
         workers, lease_s,
     )  # fmt: skip
