@@ -21,7 +21,7 @@ from libs.messaging.records import quicken
 
 EPOCH_MAX = 2**31 - 1
 SESSION_UNKNOWN = 70
-GATHER_BYTES = 256 * 1024
+GATHER_BYTES = 512 * 1024
 """While many events come the broker answers a fetch once it has so many bytes, or after the time to gather (`Flow`)."""
 TAKEN_S, ASIDE_MS = 1.0, 100
 """While records of some partitions wait to be taken, the others are not asked about for so long, and then so long at a

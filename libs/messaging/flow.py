@@ -7,30 +7,33 @@ one by one nobody waits.
 import time
 from math import exp
 
-SPAN_S = 0.1
+SPAN_S, WAVES_S = 0.1, 1.0
+"""How far back is looked: behind a busy service events come in waves, each of one of its batches, some 0.3 s apart."""
 MANY_PER_S, MOST_PER_S = 400.0, 1_500.0
-"""Over so many a second, seen over about `SPAN_S`; below it what comes is to be handled at once."""
-GATHER_MANY_S, GATHER_MOST_S = 0.015, 0.05
-"""How long to gather then: more of a time where so many come that what it saves is what they wait for."""
+"""Over so many a second it pays, seen over about `SPAN_S`, and over about `WAVES_S`; below both nobody waits."""
+GATHER_MANY_S, GATHER_MOST_S = 0.015, 0.1
+"""How long to gather then: longer where so many come that what it saves is what they wait for."""
 
 
 class Flow:
-    """How many events came of late, by an average that forgets what is older than `SPAN_S`."""
+    """How many events came of late, by averages that forget what is older."""
 
     def __init__(self) -> None:
-        self._events = 0.0
+        self._lately = self._in_waves = 0.0
         self._at = 0.0
 
     def note(self, count: int) -> None:
         """Note that so many came now."""
-        self._events, self._at = self._left() + count, time.monotonic()
+        lately, in_waves = self._left()
+        self._lately, self._in_waves, self._at = lately + count, in_waves + count, time.monotonic()
 
     def gather_s(self) -> float:
         """Tell for how long it pays to wait for more."""
-        left = self._left()
-        if left <= MANY_PER_S * SPAN_S:
-            return 0.0
-        return GATHER_MANY_S if left <= MOST_PER_S * SPAN_S else GATHER_MOST_S
+        lately, in_waves = self._left()
+        if in_waves > MOST_PER_S * WAVES_S:
+            return GATHER_MOST_S
+        return GATHER_MANY_S if lately > MANY_PER_S * SPAN_S else 0.0
 
-    def _left(self) -> float:
-        return self._events * exp((self._at - time.monotonic()) / SPAN_S)
+    def _left(self) -> tuple[float, float]:
+        gone_s = time.monotonic() - self._at
+        return self._lately * exp(-gone_s / SPAN_S), self._in_waves * exp(-gone_s / WAVES_S)

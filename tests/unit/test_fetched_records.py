@@ -8,7 +8,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-from libs.messaging.flow import GATHER_MANY_S, GATHER_MOST_S, MANY_PER_S, MOST_PER_S, SPAN_S, Flow
+from libs.messaging.flow import GATHER_MANY_S, GATHER_MOST_S, MANY_PER_S, MOST_PER_S, SPAN_S, WAVES_S, Flow
 from libs.messaging.records import quicken
 
 PLACE = TopicPartition("happened", 3)
@@ -64,13 +64,16 @@ def test_more_is_gathered_while_many_events_come_and_nothing_a_moment_later(monk
     monkeypatch.setattr("libs.messaging.flow.time.monotonic", lambda: now)
     flow = Flow()
     assert flow.gather_s() == 0
-    flow.note(int(2 * MOST_PER_S * SPAN_S))
-    assert flow.gather_s() == GATHER_MOST_S
-    now += SPAN_S
+    flow.note(int(2 * MANY_PER_S * SPAN_S))
     assert flow.gather_s() == GATHER_MANY_S
-    now += 4 * SPAN_S
+    now += SPAN_S
     assert flow.gather_s() == 0
     for _ in range(100):  # a steady stream of half as many
         now += 2 / MANY_PER_S
         flow.note(1)
         assert flow.gather_s() == 0
+    flow.note(int(2 * MOST_PER_S * WAVES_S))
+    now += WAVES_S / 2
+    assert flow.gather_s() == GATHER_MOST_S  # between two waves, too
+    now += WAVES_S
+    assert flow.gather_s() == 0
