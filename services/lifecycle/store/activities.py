@@ -95,7 +95,7 @@ async def save_activities(tx: Transaction, versions: Sequence[Version]) -> None:
     later = [each.held for each in versions if each.held.activity.version > 1]
     if new:
         await tx.insert(_INSERT, *_columns(new))
-    if later and await _update(tx, later) != len(later):
+    if later and await tx.execute(_UPDATE, *_columns(later)) != len(later):
         raise Unavailable("some of these activities were changed by somebody else just now")
     await tx.execute(
         """
@@ -191,24 +191,14 @@ _INSERT = f"""
     order by business_id, activity_id
     """  # noqa: S608 - names of columns from above, no data
 _UPDATE = f"""
-    update activity a set {", ".join(f"{name} = {_NEW[name]}" for name, _ in _COLUMNS[2:])}
-    from unnest({_ARRAYS}) as new ({_NAMES})
-    where a.business_id = new.business_id and a.activity_id = new.activity_id and a.version = new.version - 1
+    {_INSERT} on conflict (business_id, activity_id) do update
+    set {", ".join(f"{name} = excluded.{name}" for name, _ in _COLUMNS[2:])}
+    where activity.version = excluded.version - 1
     """  # noqa: S608
-_SET = ", ".join(
-    f"{name} = ${place}::{kind}{'::uuid[]' if name in _ID_LISTS else ''}"
-    for place, (name, kind) in enumerate(_COLUMNS, 1)
-)
-_UPDATE_ONE = f"""
-    update activity set {_SET} where business_id = $1 and activity_id = $2 and version = $3 - 1 returning true
-    """  # noqa: S608
-
-
-async def _update(tx: Transaction, later: Sequence[Held]) -> int:
-    """Save later versions and count them: behind the wall one by one, in one round trip (see `lock_activities`)."""
-    if tx.walled:
-        return len(await tx.fetch_many(_UPDATE_ONE, [_row(each) for each in later]))
-    return await tx.execute(_UPDATE, *_columns(later))
+"""Later versions, of rows that are there and locked; of others the trigger `activity_begins` makes none. Written so,
+each row is found by its key whatever the planner has counted (see `lock_activities`), and all of them in one go: every
+statement opens 12 indexes (a completion: 92 instead of 112 us of PostgreSQL [measured]).
+"""
 
 
 def _columns(held: Sequence[Held]) -> list[list[Any]]:
