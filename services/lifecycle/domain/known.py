@@ -48,6 +48,8 @@ class Known:
 
     def record_object(self, text: str) -> str | None:
         """Find a record object by api_name, a preset by its id too; None where there is no such one."""
+        if text in RECORD_OBJECTS:
+            return text
         return record_object_of(self.business_id, text) or (text if text in self.record_objects else None)
 
     def record_object_of(self, text: str) -> str | None:

@@ -161,6 +161,7 @@ def link_problems(
     seen: set[Any] = set()
     for place, link in enumerate(links):
         field, name = f"links.{place}.object", known.record_object(link.object)
+        whole = name, link.record_id, link.external_ref
         if name is None:
             names = ", ".join(known.record_object_names())
             message = f"{link.object[:100]!r} is not a record object; there are {names}"
@@ -171,9 +172,10 @@ def link_problems(
         elif one_each and name in seen:
             message = f"{name!r} stands twice; at most one record of each object is taken"
             problems.append(Reason(field=field, code="one_per_object", message=message))
-        elif (name, link.record_id, link.external_ref) in seen:
+        elif whole in seen:
             problems.append(Reason(field=field, code="twice", message=f"this {name!r} stands twice"))
-        seen |= {name, (name, link.record_id, link.external_ref)}
+        seen.add(name)
+        seen.add(whole)
     return problems
 
 

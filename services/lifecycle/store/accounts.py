@@ -32,6 +32,8 @@ class Linked(NamedTuple):
 def linked_of(activity: contract.Activity) -> list[Linked]:
     """Say to which accounts an activity is linked; all accounts cover each of them."""
     links = [link for link in links_shown(activity) if link.object == ACCOUNT]
+    if not links:
+        return []
     found = {EVERY} if any(link.all for link in links) else {link.record_id for link in links}
     key = activity.activity_id, activity.version, activity.at
     return [Linked(activity.business_id, each, *key) for each in sorted(each for each in found if each is not None)]

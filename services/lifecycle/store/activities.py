@@ -219,7 +219,7 @@ def _row(held: Held) -> tuple[Any, ...]:
 
 
 def _ids(found: Sequence[UUID]) -> str:
-    return f"{{{','.join(map(str, found))}}}"
+    return f"{{{','.join(map(str, found))}}}" if found else "{}"
 
 
 def searched(activity: contract.Activity) -> str:
