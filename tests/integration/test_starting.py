@@ -13,6 +13,8 @@ from pydantic import SecretStr
 
 from libs.database import Database, migrations
 from libs.service.process import Process
+from services.lifecycle import app as lifecycle
+from services.lifecycle.settings import Settings as LifecycleSettings
 from services.reporting import app
 from services.reporting.settings import Settings
 from tests.support.system import ROOT, eventually
@@ -49,6 +51,23 @@ async def test_service_whose_migrations_are_missing_says_so_and_starts_when_they
     await service.stop()
     await client.aclose()
     await owner.close()
+
+
+@pytest.mark.parametrize(("others", "members"), [(0, 2), (1, 1)])
+async def test_lifecycle_is_two_consumers_in_a_process_of_its_own_and_one_beside_others(
+    make_database: MakeDatabase, others: int, members: int
+) -> None:
+    database = await make_database("lifecycle")
+    url, broker = SecretStr(NOWHERE), "127.0.0.1:1"
+    service = lifecycle.create(LifecycleSettings(database_url=url, kafka_bootstrap_servers=broker))
+    service.use(Database(database.urls))
+    beside = [app.create(Settings(database_url=url, kafka_bootstrap_servers=broker)) for _ in range(others)]
+    Process([service, *beside])
+    await service.start()
+    try:
+        assert sum(problem.startswith("lifecycle: Kafka:") for problem in service.problems()) == members
+    finally:
+        await service.stop()
 
 
 async def test_migrating_where_it_cannot_be_says_why_in_a_sentence(
