@@ -9,7 +9,7 @@ from libs.access.members import list_members, list_roles
 from libs.access.sight import Sight
 from libs.contracts.activity import Link
 from libs.contracts.directory import Record
-from libs.contracts.ids import activity_id_of, uuid7
+from libs.contracts.ids import activity_id_of, preset_id_of, uuid7
 from libs.database import Database, Transaction
 from services.ingest.domain import Arrival
 from services.ingest.store import reports as receipts
@@ -120,6 +120,16 @@ async def test_lifecycle_reads_what_it_is_asked_for(make_database: MakeDatabase)
     }
     assert await read(database, tenant, both) == {}
     assert await read(database, None, both) == {}
+    few = Filter(type_id=preset_id_of(business, "activity_object", "email"))
+    assert await read(database, tenant, {"by type": lambda tx: plans.list_planned(tx, business, few, WHEN, page)}) == {}
+    async with database.work() as tx:
+        await tx.execute("delete from asked_value where business_id = $1 and record_id <> all ($2)", business, people)
+        await tx.execute(
+            "update asked_value set done_id = record_id, done_version = 1 where business_id = $1", business
+        )
+    assert await read(database, None, {"forget_done": lambda tx: living.forget_done(tx, [business])}) == {}
+    async with database.work() as tx:
+        assert await tx.value("select count(*) from asked_value where business_id = $1", business) == 0
     answered: Asks = {"finish_admissions": lambda tx: admissions.finish_admissions(tx, done)}
     assert await read(database, tenant, answered) == {}
 

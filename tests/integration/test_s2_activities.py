@@ -12,7 +12,7 @@ from libs.contracts.directory import Record
 from libs.contracts.ids import preset_id_of, ulid_of, uuid7
 from libs.database import Database
 from services.lifecycle import handlers
-from tests.integration.test_lifecycle_reports import events
+from tests.integration.test_lifecycle_reports import admit, events, report
 from tests.support.accounts import AT, PATH, Accounts, save_person, save_record, uuid_text
 from tests.support.http import served, settle
 
@@ -334,7 +334,10 @@ async def test_all_three_headers_are_required(world: Accounts) -> None:
 
 
 async def test_an_unknown_id_and_a_foreign_one_are_a_404_in_s2s_shape(world: Accounts) -> None:
-    for identity in (ulid_of(uuid7()), "nonsense", "x" * 26):
+    other = await settle(world.database)
+    of_theirs = report(other.business_id, "log", "theirs", type="call")
+    await admit(world.database, of_theirs)
+    for identity in (ulid_of(uuid7()), ulid_of(of_theirs.activity_id), "nonsense", "x" * 26):
         answer = await world.call("GET", f"/{identity}")
         shown = {"statusCode": 404, "message": f"there is no activity '{identity}'", "error": "Not Found"}
         assert (answer.status_code, answer.json()) == (404, shown)

@@ -114,12 +114,11 @@ async def forget_done(tx: Transaction, business_ids: Collection[UUID]) -> None:
     """Forget what the copies of records have by now, and what was never answered."""
     await tx.execute(
         """
-        delete from asked_value where (business_id, record_id, name) in (
-            select a.business_id, a.record_id, a.name from asked_value a
-            left join record r on r.business_id = a.business_id and r.id = a.done_id
-            where a.business_id = any($1::uuid[])
-                and (a.done_version <= r.version or a.asked_at < now() - $2::interval)
-            order by 1, 2, 3 for update of a)
+        delete from asked_value where ctid = any (array(
+            select a.ctid from asked_value a
+            where a.business_id = any($1::uuid[]) and (a.asked_at < now() - $2::interval or a.done_version <= (
+                select r.version from record r where r.business_id = a.business_id and r.id = a.done_id limit 1))
+            order by a.business_id, a.record_id, a.name for update of a))
         """,
         list(business_ids), UNANSWERED_MAX,
     )  # fmt: skip
