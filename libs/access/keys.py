@@ -9,6 +9,7 @@ import hmac
 import secrets
 import zlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from uuid import UUID
 
 from libs.contracts.directory import KeyKind
@@ -22,6 +23,7 @@ _VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
 _KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 _WIDE = 43  # digits that hold 256 bits
 _CHECK = 6  # digits that hold 32 bits
+IDS_REMEMBERED_MAX = 4_096
 _NO_HASH = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
 
 
@@ -63,14 +65,19 @@ def parse_key(text: str) -> Place | None:
         return None
     if not hmac.compare_digest(_checksum(text[:-_CHECK]), text[-_CHECK:]):
         return None
+    ids = _read_ids(place)
+    return None if ids is None else Place(_KINDS[prefix], *ids)
+
+
+@lru_cache(maxsize=IDS_REMEMBERED_MAX)
+def _read_ids(place: str) -> tuple[UUID, UUID] | None:
+    """Read business and key, which are no secret; a caller sends them with each request, and reading takes 5 µs."""
     number = 0
     for digit in place:
         if digit not in _VALUES:
             return None
         number = number * 62 + _VALUES[digit]
-    if number >> 256:
-        return None
-    return Place(_KINDS[prefix], UUID(int=number >> 128), UUID(int=number & ((1 << 128) - 1)))
+    return None if number >> 256 else (UUID(int=number >> 128), UUID(int=number & ((1 << 128) - 1)))
 
 
 def hash_of(text: str) -> str:
