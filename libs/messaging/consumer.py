@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
 from libs import failpoints
+from libs.beat import to_next
 from libs.database import Database
 from libs.errors import Unavailable
 from libs.messaging import admin, metrics
@@ -151,7 +152,7 @@ class Consumer:
                 self._disconnected = end
                 await self._disconnect()
                 return
-            await self._sleep(WATCH_S)
+            await self._sleep(to_next(WATCH_S))
 
     async def _let_offsets_follow(self) -> None:
         """Commit what is acknowledged, now and then, while the next batches are handled."""

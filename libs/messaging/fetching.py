@@ -16,6 +16,7 @@ from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.protocol.api import RequestStruct, Response
 from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v11
 
+from libs.beat import to_next
 from libs.messaging.flow import Flow
 from libs.messaging.records import quicken
 
@@ -97,6 +98,8 @@ class Sessions:
             request._max_wait_ms, request._min_bytes = int(gather_s * 1000), GATHER_BYTES  # noqa: SLF001
         elif self._records:
             request._max_wait_ms = ASIDE_MS  # noqa: SLF001
+        else:
+            request._max_wait_ms = int(to_next(request._max_wait_ms / 1000) * 1000)  # noqa: SLF001
         try:
             has_new = await self._process(assignment, node_id, _Fetch(request, session, self._note))
         finally:

@@ -13,6 +13,7 @@ import asyncpg
 import structlog
 from asyncpg.pool import PoolConnectionProxy
 
+from libs.beat import to_next
 from libs.database import Database
 from libs.errors import Unavailable
 from libs.messaging import metrics, outbox
@@ -215,7 +216,7 @@ class Relay:
     async def _measure_forever(self) -> None:
         measured_at = -MEASURE_IDLE_S
         while True:
-            await asyncio.sleep(MEASURE_S)
+            await asyncio.sleep(to_next(MEASURE_S))
             if self._idle() and time.monotonic() < measured_at + MEASURE_IDLE_S:
                 continue
             measured_at = time.monotonic()

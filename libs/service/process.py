@@ -15,6 +15,7 @@ from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from libs import tracing
+from libs.beat import to_next
 from libs.errors import Unavailable
 from libs.prefixes import prefix_of
 from libs.service import metrics, openapi, pages, problems
@@ -100,7 +101,7 @@ class Process:
         """Do uvicorn's chores as often as they are due; by itself it looks ten times a second."""
         while not await server.on_tick(0):
             with suppress(TimeoutError):
-                async with asyncio.timeout(TICK_S):
+                async with asyncio.timeout(to_next(TICK_S)):
                     await self._stopping.wait()
 
     def _stop(self, server: uvicorn.Server, drain_s: float) -> None:

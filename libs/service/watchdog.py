@@ -3,9 +3,10 @@
 import asyncio
 import time
 
+from libs.beat import to_next
 from libs.service import metrics
 
-LOOK_S = 0.25
+LOOK_S = 0.5
 STOOD_S = 3.0
 """A loop that stood still for so long has kept every caller waiting; the longest piece of ordinary work is 0.2 s."""
 SAID_S = 15.0
@@ -29,9 +30,9 @@ class Watchdog:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            before = time.monotonic()
-            await asyncio.sleep(LOOK_S)
-            late_s = time.monotonic() - before - LOOK_S
+            due = time.monotonic() + to_next(LOOK_S)
+            await asyncio.sleep(due - time.monotonic())
+            late_s = time.monotonic() - due
             metrics.LOOP_LATE.observe(max(0.0, late_s))
             if late_s > STOOD_S:
                 self._stood_s, self._at = late_s, time.monotonic()

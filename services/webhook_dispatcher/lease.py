@@ -9,6 +9,7 @@ ends, to whoever looks next; what it had claimed is due again at once.
 from collections.abc import Collection
 from uuid import UUID
 
+from libs.beat import to_next
 from libs.contracts.ids import uuid7
 from libs.database import Transaction
 from services.webhook_dispatcher.store import queue, shards
@@ -71,8 +72,9 @@ class Lease:
         tx.on_commit(count)
         if taken:
             return 0.0
+        renew_s = to_next(RENEW_S)
         soon_s = standing.next_end_s if standing.next_end_s is not None and len(mine) < share else None
-        return RENEW_S if soon_s is None else min(RENEW_S, soon_s + 0.01)
+        return renew_s if soon_s is None else min(renew_s, soon_s + 0.01)
 
     async def _take(self, tx: Transaction, standing: Standing, most: int) -> frozenset[int]:
         taken = await shards.take(tx, self.worker, list(standing.free)[:most])
