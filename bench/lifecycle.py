@@ -1,4 +1,7 @@
-"""How fast lifecycle admits when it is alone: reports that ingest has accepted and published before."""
+"""How fast lifecycle admits when it is alone: reports that ingest has accepted and published before.
+
+Once in one process, which one processor bounds, and once in two, a consumer each, as it would be run on two processors.
+"""
 
 import asyncio
 import time
@@ -20,32 +23,37 @@ ROWS_EACH, ROWS_IN_HAND_MAX = 2, 5_000
 """Each report leaves a version and an answer in the outbox; so many rows may have numbers before they are committed."""
 
 
-async def fill(system: System, tenant: Tenant, advance: Callable[[], None]) -> None:
+async def fill(system: System, tenant: Tenant, name: str, advance: Callable[[], None]) -> None:
     """Have ingest accept 100,000 reports, and wait until its relay has published them."""
     async with session_of(tenant) as session:
-        await send(session, make_batch("admit", REPORTS, "admit").bodies, AT_ONCE, advance)
+        await send(session, make_batch(name, REPORTS, name).bodies, AT_ONCE, advance)
     count = """select count(*) from outbox cross join outbox_cursor
         where not pg_visible_in_snapshot(xid, done) and (seen is null or id > after_id)"""
     await until(system, "activities_ingest", count, lambda left: left == 0)
 
 
-async def measure(system: System, tenant: Tenant, advance: Callable[[], None]) -> list[Figure]:
-    """Let lifecycle admit what is waiting for it; the clock starts when a tenth is through.
+async def measure(system: System, tenant: Tenant, count: int, advance: Callable[[], None]) -> list[Figure]:
+    """Let so many processes of lifecycle admit what is waiting for it; the clock starts when a tenth is through.
 
     Until the end is near the outbox tells how far it is: counting 100,000 rows 20 times a second was a load of its own.
     """
     rows = "select last_value from outbox_id_seq"
-    count = f"select count(*) from admission where business_id = '{UUID(tenant.business_id)}'"  # noqa: S608
-    with alone(system, "lifecycle", tenant) as (_, groups):
-        first = await until(system, "activities_lifecycle", count, lambda done: done >= REPORTS * WARM_SHARE)
+    admitted = f"select count(*) from admission where business_id = '{UUID(tenant.business_id)}'"  # noqa: S608
+    before = await until(system, "activities_lifecycle", admitted, lambda _: True)
+    warm, whole = before + REPORTS * WARM_SHARE, before + REPORTS
+    settings = {"LIFECYCLE_CONSUMERS": "1"} if count > 1 else {}
+    with alone(system, "lifecycle", tenant, settings, count) as (_, groups):
+        first = await until(system, "activities_lifecycle", admitted, lambda done: done >= warm)
         began, used = time.perf_counter(), [group.cpu_s() for group in groups]
         written = await until(system, "activities_lifecycle", rows, lambda found: found > 0)
-        nearly = written + ROWS_EACH * (REPORTS - first) - ROWS_IN_HAND_MAX
+        nearly = written + ROWS_EACH * (whole - first) - ROWS_IN_HAND_MAX
         await until(system, "activities_lifecycle", rows, lambda found: found >= nearly, advance)
-        last = await until(system, "activities_lifecycle", count, lambda done: done >= REPORTS, advance)
+        last = await until(system, "activities_lifecycle", admitted, lambda done: done >= whole, advance)
         seconds = time.perf_counter() - began
-        cpu = cpu_figures("lifecycle", groups, used, last - first)
-    return [Figure("lifecycle", "reports admitted, alone", (last - first) / seconds, "/s", ADMITTED_PER_S), *cpu]
+        step = f"lifecycle, {count} process{'es' if count > 1 else ''}"
+        cpu = cpu_figures(step, groups, used, last - first)
+    target = ADMITTED_PER_S if count > 1 else None
+    return [Figure(step, "reports admitted, alone", (last - first) / seconds, "/s", target), *cpu]
 
 
 async def until(

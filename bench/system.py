@@ -7,8 +7,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -110,23 +111,37 @@ def measured_system(data_dir: Path | None, apart: bool) -> Iterator[System]:
 
 @contextmanager
 def alone(
-    system: System, service: str, tenant: Tenant, settings: Mapping[str, str] | None = None
+    system: System, service: str, tenant: Tenant, settings: Mapping[str, str] | None = None, count: int = 1
 ) -> Iterator[tuple[Tenant, list[Group]]]:
-    """Stop a system of our own and run one service (or `all`) by itself on the same servers, with more `settings`."""
+    """Stop a system of our own and run one service (or `all`) by itself on the same servers, with more `settings`.
+
+    `count`: so many processes of it; the first is the one to ask.
+    """
     system.stop()
-    place, port = system.place, free_port()
     system.start_servers()
+    with ExitStack() as running:
+        served = [
+            running.enter_context(_serve(system.place, service, {**(settings or {}), **instance}))
+            for instance in ({}, *({"KAFKA_INSTANCE": f"more-{number}"} for number in range(1, count)))
+        ]
+        for _, port in served:
+            if not processes.wait_until(partial(http.is_ready, port, tenant.api_key), READY_S):
+                logs = f"{system.place.directory}/logs/{service}.log"
+                raise Trouble(f"{service} alone is not ready within {READY_S:g} s; see {logs}")
+        where = Tenant(f"http://127.0.0.1:{served[0][1]}", tenant.business_id, tenant.api_key)
+        yield where, [Group("ours", tuple(pid for pid, _ in served)), *system.servers()]
+
+
+@contextmanager
+def _serve(place: Place, service: str, settings: Mapping[str, str]) -> Iterator[tuple[int, int]]:
+    """Run a process of a service, and give its id and port."""
+    port = free_port()
     log = processes.open_log(place.directory / "logs" / f"{service}.log")
     command = [sys.executable, "-m", "services", "run", service, "--port", str(port)]
-    environment = {**place.environment(), **UNLIMITED, **(settings or {})}
+    environment = {**place.environment(), **UNLIMITED, **settings}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
-        if not processes.wait_until(lambda: http.is_ready(port, tenant.api_key), READY_S):
-            raise Trouble(
-                f"{service} alone is not ready within {READY_S:g} s; see {place.directory}/logs/{service}.log"
-            )
-        where = Tenant(f"http://127.0.0.1:{port}", tenant.business_id, tenant.api_key)
-        yield where, [Group("ours", (process.pid,)), *system.servers()]
+        yield process.pid, port
     finally:
         process.terminate()
         try:
