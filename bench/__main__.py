@@ -173,7 +173,7 @@ def _accept(system: System, tenant: Tenant) -> list[Figure]:
 
 def _lifecycle(system: System, tenant: Tenant) -> list[Figure]:
     found: list[Figure] = []
-    for count in (1, 2):
+    for count in (2, 1):
         with alone(system, "ingest", tenant) as (there, _):
             fill = partial(lifecycle.fill, system, there, f"admit-{count}")
             _run("reports", lifecycle.REPORTS // 1000, fill)
