@@ -31,8 +31,8 @@ __all__ = ["Consumer", "Handler", "Subscription"]
 WAIT_MIN_S = 0.1
 WAIT_MAX_S = 10.0
 WATCH_S = 1.0
-SILENT_S = 5.0
-"""The broker answers a fetch within 2.4 s, also when there is nothing."""
+SILENT_S = 3.0
+"""The broker answers a fetch within a second, also when there is nothing."""
 
 _log = structlog.get_logger(__name__)
 

@@ -15,8 +15,7 @@ from libs.messaging.broker import Batch, BrokerSettings, Raw, Record
 from libs.messaging.fetching import Sessions
 
 FETCH_WAIT_MS = 1_000
-"""How long the broker holds a fetch open while there is nothing, up to the next beat (longer where nothing came for a
-while); what comes ends it at once."""
+"""How long the broker holds a fetch open while there is nothing, up to the next beat; what comes ends it at once."""
 PATIENCE_MS = 10_000
 """How long the client waits for what wakes it up. By default its fetching looks five times a second for nothing."""
 GRACEFUL_S = 30.0

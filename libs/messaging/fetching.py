@@ -28,8 +28,6 @@ TAKEN_S, ASIDE_MS = 1.0, 100
 """While records of some partitions wait to be taken, the others are not asked about for so long, and then so long at a
 time: a client has one fetch under way, so one that waits for partitions without records holds up those that have some.
 By default it asks after 0.1 s, less than a batch takes, and waits until something comes: 4 of 20 s [measured]."""
-QUIET_S, QUIET_TIMES = 10.0, 2
-"""Where nothing came for so long, fetches are held open so many times as long: each costs 1 ms of CPU [measured]."""
 
 _Place = tuple[str, int]
 _Process = Callable[[Any, int, Any], Coroutine[Any, Any, bool]]
@@ -86,14 +84,13 @@ class Sessions:
         self._assignment: Any = None
         self._records: Mapping[Any, Any] = fetcher._records  # noqa: SLF001
         self._waiters: Set[asyncio.Future[None]] = fetcher._fetch_waiters  # noqa: SLF001
-        self._came_at = time.monotonic()
         fetcher._prefetch_backoff = TAKEN_S  # noqa: SLF001
         self._process: _Process = fetcher._proc_fetch_request  # noqa: SLF001 - there is no seam for it
         fetcher._proc_fetch_request = self._fetch  # noqa: SLF001
 
     async def _fetch(self, assignment: Any, node_id: int, request: FetchRequest) -> bool:
         if assignment is not self._assignment:
-            self._assignment, self._came_at = assignment, time.monotonic()
+            self._assignment = assignment
             for each in self._sessions.values():
                 each.begin_anew()
         session = self._sessions[node_id]
@@ -102,21 +99,15 @@ class Sessions:
         elif self._records:
             request._max_wait_ms = ASIDE_MS  # noqa: SLF001
         else:
-            request._max_wait_ms = self._idle_ms(request._max_wait_ms)  # noqa: SLF001
+            request._max_wait_ms = int(to_next(request._max_wait_ms / 1000) * 1000)  # noqa: SLF001
         try:
             has_new = await self._process(assignment, node_id, _Fetch(request, session, self._note))
         finally:
             session.ended()
         quicken(self._records.values())
         if has_new:
-            self._came_at = time.monotonic()
             self._wake()
         return has_new
-
-    def _idle_ms(self, wait_ms: int) -> int:
-        """Say how long the broker is to wait where there may be nothing: up to a beat."""
-        quiet = time.monotonic() - self._came_at > QUIET_S
-        return int(to_next(wait_ms / 1000 * (QUIET_TIMES if quiet else 1)) * 1000)
 
     def _wake(self) -> None:
         """Tell now who waits for records: the client does two rounds of the loop later, as it sees this task end."""

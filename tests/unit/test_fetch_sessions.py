@@ -83,30 +83,6 @@ async def test_partitions_without_records_hold_up_none_whose_records_wait_to_be_
     assert fetcher._prefetch_backoff == TAKEN_S
 
 
-@pytest.mark.parametrize(("quiet_s", "waits_ms"), [(9, (200, 1_200)), (11, (400, 2_400))])
-async def test_where_nothing_came_for_long_fetches_are_held_open_longer(
-    quiet_s: int, waits_ms: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Any] = []
-    now = 1_000.85
-
-    async def process(_assignment: object, _node: int, fetch: Any) -> bool:
-        asked.append(fetch.prepare({FetchRequest.API_KEY: (4, 11)}))
-        return True
-
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    fetcher = SimpleNamespace(_records={}, _proc_fetch_request=process, _prefetch_backoff=0.1, _fetch_waiters=set())
-    Sessions(cast(Fetcher, fetcher))
-    assignment = object()
-    for _ in range(2):
-        request = FetchRequest(1_000, 1, 1 << 20, 0, [("heard", [(0, 7, 1 << 18)])])
-        await fetcher._proc_fetch_request(assignment, 1, request)
-        now += quiet_s
-    low, high = waits_ms
-    assert low <= asked[1].max_wait_time <= high
-    assert (asked[1].max_wait_time > 1_200) is (quiet_s > 10)
-
-
 @pytest.mark.parametrize("comes", [True, False])
 async def test_who_waits_for_records_is_told_as_soon_as_they_came(comes: bool) -> None:
     waiters = [asyncio.get_running_loop().create_future() for _ in range(2)]
