@@ -1,6 +1,6 @@
 """How fast lifecycle admits when it is alone: reports that ingest has accepted and published before.
 
-Once in one process, which one processor bounds, and once in two, a consumer each, as it would be run on two processors.
+Once in two processes, a consumer each, as it would be run on two processors, and once in one, which one of them bounds.
 """
 
 import asyncio

@@ -197,7 +197,8 @@ _UPDATE = f"""
     """  # noqa: S608
 """Later versions, of rows that are there and locked; of others the trigger `activity_begins` makes none. Written so,
 each row is found by its key whatever the planner has counted (see `lock_activities`), and all of them in one go: every
-statement opens 12 indexes (a completion: 92 instead of 112 us of PostgreSQL [measured]).
+statement opens 12 indexes (lifecycle by itself, a completion: 92 instead of 112 us of PostgreSQL [measured]; with all
+services on two cores no gain was seen).
 """
 
 
