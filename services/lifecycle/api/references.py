@@ -250,10 +250,10 @@ async def look_up(
     """Look up what a request names; `members` are ids of members or roles. The caller is looked up too."""
     business_id = caller.business_id
     ids = {each for each in (*members, caller.principal.user_id) if each is not None}
-    known = await looking.look_up_one(tx, business_id, ids, caller.now)
+    known = await looking.look_up(tx, [business_id], {(business_id, str(each)) for each in ids}, caller.now)
     record_ids = [entity.entity_id for entity in entities if entity.entity_id is not None]
     found = await records.list_records(tx, business_id, record_ids, roles_of(caller)) if record_ids else {}
-    return References(caller, known, found)
+    return References(caller, known[business_id], found)
 
 
 def _people_of(activity: contract.Activity) -> tuple[contract.Assignee | contract.Person | None, ...]:
