@@ -1,20 +1,18 @@
 """Answers: JSON written by orjson, with the headers that carry versions."""
 
 from collections.abc import Mapping
-from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
 from fastapi import Request, Response
 
-from libs.contracts.ids import instant_text
 from libs.errors import Problem, Rejected
 
 
 def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Answer JSON. Datetimes become RFC 3339 in UTC with `Z`, UUIDs text."""
-    body = orjson.dumps(content, default=_write, option=orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS)
+    body = orjson.dumps(content, default=_write, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
     return Response(body, status, headers, media_type="application/json")
 
 
@@ -56,10 +54,6 @@ def gone(wrote: UUID | None = None, version: int = 0) -> Response:
 
 
 def _write(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return instant_text(value)
-    if isinstance(value, date):
-        return value.isoformat()
     if isinstance(value, UUID):  # a driver's own subclass
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot be answered as JSON")
