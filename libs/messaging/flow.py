@@ -9,7 +9,7 @@ from math import exp
 
 SPAN_S, WAVES_S = 0.1, 1.0
 """How far back is looked: behind a busy service events come in waves, each of one of its batches, some 0.3 s apart."""
-MANY_PER_S, MOST_PER_S = 400.0, 1_500.0
+MANY_PER_S, MOST_PER_S = 400.0, 1_100.0
 """Over so many a second it pays, seen over about `SPAN_S`, and over about `WAVES_S`; below both nobody waits."""
 GATHER_MANY_S, GATHER_MOST_S = 0.015, 0.1
 """How long to gather then: longer where so many come that what it saves is what they wait for."""
