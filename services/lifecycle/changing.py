@@ -13,7 +13,7 @@ from services.lifecycle.domain import life
 from services.lifecycle.domain.changes import SETTING, Entry
 from services.lifecycle.domain.held import LOG, Subject, Told
 from services.lifecycle.domain.known import Known
-from services.lifecycle.store import activities, erasures
+from services.lifecycle.store import activities, erasures, records
 
 
 async def enter(tx: Transaction, events: Sequence[RecordChanged], now: datetime) -> None:
@@ -31,7 +31,8 @@ async def enter(tx: Transaction, events: Sequence[RecordChanged], now: datetime)
         return
     people = {(each.business_id, person) for each in fresh for person in rules.people_in(each.event)}
     known = await looking.look_up(tx, {each.business_id for each in fresh}, people, now)
-    await recording.record(tx, [_logged(each, known[each.business_id], now) for each in fresh])
+    accounts = await _accounts(tx, fresh)
+    await recording.record(tx, [_logged(each, known[each.business_id], accounts, now) for each in fresh])
 
 
 async def _erased(tx: Transaction, entries: Sequence[Entry]) -> set[tuple[UUID, UUID]]:
@@ -42,10 +43,19 @@ async def _erased(tx: Transaction, entries: Sequence[Entry]) -> set[tuple[UUID, 
     return {(business_id, record_id) for business_id, record_id, _ in found}
 
 
-def _logged(entry: Entry, known: Known, now: datetime) -> recording.Entry:
+async def _accounts(tx: Transaction, entries: Sequence[Entry]) -> dict[str, str]:
+    """Name the accounts that contacts leave or come to by their ids: those known here that are for everybody."""
+    wanted: dict[UUID, set[UUID]] = {}
+    for each in entries:
+        wanted.setdefault(each.business_id, set()).update(rules.accounts_in(each.event))
+    found = [await records.list_records(tx, business_id, ids, ()) for business_id, ids in wanted.items() if ids]
+    return {str(identity): name for each in found for identity, (_, name, _) in each.items()}
+
+
+def _logged(entry: Entry, known: Known, accounts: dict[str, str], now: datetime) -> recording.Entry:
     kind = known.types[entry.type]
     by = known.person_of(entry.event.by.member_id) if entry.event.by is not None else None
-    names = {str(member.id): member.name for member in known.members.values()}
+    names = {str(member.id): member.name for member in known.members.values()} | accounts
     content = {"type": kind.api_name, "type_id": kind.id, "type_name": kind.name, **rules.named(entry.content, names)}
     if by is not None:
         content["actor"] = by

@@ -67,6 +67,32 @@ async def test_a_new_owner_is_named_in_the_sentence_and_by_id_beside_it(database
     assert event.activity.metadata["after"] == {"owner": str(tenant.user_id)}
 
 
+async def test_accounts_are_named_in_the_sentence_where_everybody_may_read_them(database: Database) -> None:
+    tenant, contact, (navy, army, secret) = await settle(database), uuid7(), [uuid7() for _ in range(3)]
+    for identity, name, roles in ((navy, "Navy", []), (army, "Army", []), (secret, "Secret", [uuid7()])):
+        account = Record(
+            business_id=tenant.business_id, id=identity, version=1, object="account", name=name, created_at=WHEN,
+            updated_at=WHEN, visible_role_ids=roles,
+        )  # fmt: skip
+        async with database.work() as tx:
+            await handlers.copy_records(tx, [account])
+    moves = [
+        changed(tenant, contact, version, before={"account_id": str(one)}, after={"account_id": str(other)})
+        for version, (one, other) in enumerate(((navy, army), (army, secret)), 2)
+    ]
+    told = [each.activity for each in await follow(database, *moves)]
+    assert [each.summary for each in told] == ["account: Navy → Army", f"account: Army → {secret}"]
+    assert told[0].metadata["after"] == {"account": str(army)}
+
+
+async def test_yes_and_no_are_said_in_words(database: Database) -> None:
+    tenant, contact = await settle(database), uuid7()
+    change = changed(tenant, contact, before={"fields.do_not_contact": False}, after={"fields.do_not_contact": True})
+    [event] = await follow(database, change)
+    assert event.activity.summary == "do_not_contact: no → yes"
+    assert event.activity.metadata["after"] == {"do_not_contact": True}
+
+
 async def test_which_changes_are_significant_is_a_setting_of_the_business(database: Database) -> None:
     tenant, contact = await settle(database), uuid7()
     name = changed(tenant, contact, before={"name": "a"}, after={"name": "b"})

@@ -48,16 +48,22 @@ def people_in(event: RecordChanged) -> set[str]:
     return owners if event.by is None else owners | {str(event.by.member_id)}
 
 
+def accounts_in(event: RecordChanged) -> set[UUID]:
+    """Name the accounts that a change is about."""
+    given = (values.get("account_id") for values in (event.before, event.after))
+    return {UUID(str(each)) for each in given if each is not None}
+
+
 def named(content: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """Say owners by their names in the sentence about a change; `metadata` keeps the ids."""
+    """Say owners and accounts by their names in the sentence about a change; `metadata` keeps the ids."""
     lines = str(content["summary"]).split("\n") if "summary" in content else []
-    said = [_named(line, names) if line.startswith("owner: ") else line for line in lines]
+    said = [_named(line, names) if line.startswith(("owner: ", "account: ")) else line for line in lines]
     return {**content, "summary": "\n".join(said)} if said else dict(content)
 
 
 def _named(line: str, names: Mapping[str, str]) -> str:
-    for member_id, name in names.items():
-        line = line.replace(member_id, name)
+    for identity, name in names.items():
+        line = line.replace(identity, name)
     return line
 
 
@@ -93,5 +99,6 @@ def _entry(event: RecordChanged, kind: str, type_name: str, content: dict[str, A
 
 
 def _shown(value: Any) -> str:
-    text = "nothing" if value is None else str(value)
+    words = {None: "nothing", True: "yes", False: "no"}
+    text = words[value] if value is None or isinstance(value, bool) else str(value)
     return text if len(text) <= SHOWN_MAX else f"{text[: SHOWN_MAX - 1]}…"
