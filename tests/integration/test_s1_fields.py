@@ -251,6 +251,19 @@ async def test_an_option_is_added_renamed_reordered_and_removed(world: World) ->
     assert (await world.call("POST", "/call/fields/notes/options", {"name": "x"})).json()["code"] == "no_options"
 
 
+async def test_the_options_of_yes_no_maybe_are_what_they_are(world: World) -> None:
+    made = await add(world, "yesnomaybe", "passed")
+    path, options = f"/call/fields/{made['id']}", made["options"]
+    for wanted in (options[:2], options[::-1], [options[0] | {"name": "Certainly"}, *options[1:]], []):
+        refused = await world.call("PATCH", path, {"options": wanted})
+        assert (refused.status_code, codes(refused)) == (400, {("options", "not_allowed")})
+        assert "Yes (yes), No (no), Maybe (maybe)" in refused.json()["detail"]
+    body = {"display_name": "Sure", "field_type": "yesnomaybe", "options": [{"name": "Sure"}]}
+    assert codes(await world.call("POST", "/call/fields", body)) == {("options", "not_allowed")}
+    renamed = await world.call("PATCH", path, {"display_name": "Well", "options": options})
+    assert (renamed.status_code, renamed.json()["options"]) == (200, options)
+
+
 async def replace_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remapping, "now", lambda: datetime.now(UTC) + timedelta(seconds=3))
     await remapping.replace_options(world.database)

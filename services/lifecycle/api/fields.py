@@ -50,6 +50,7 @@ async def create_field(object: str, body: FieldBody, caller: Admin) -> Response:
             last = max(field.order for field in live_fields(kind))
             changes["order"] = min(last + 1, rules.ORDER_MAX)
         field = rules.changed_field(None, changes, caller.now, uuid7)
+        problems += rules.fixed_problems(field, changes.get("options"))
         return await _save(tx, (known, kind), field, problems, status=201)
 
     return await caller.write(write)
@@ -166,6 +167,7 @@ async def _change(caller: Caller, path: tuple[str, str], body: FieldPatch, names
             changes["order"] = field.order
         if changes.get("display_name", "") is None:
             changes["display_name"] = ""
+        problems += rules.fixed_problems(field, changes.get("options"))
         return await _save(tx, (known, kind), rules.changed_field(field, changes, caller.now, uuid7), problems)
 
     return await caller.write(write)

@@ -61,6 +61,16 @@ def merged_options(
     return [*made, *(option if option.deleted_at else _without(option, now) for option in gone)]
 
 
+def fixed_problems(field: contract.ObjectField, wanted: Sequence[Mapping[str, Any]] | None) -> Iterator[Problem]:
+    """Say what is wrong with options that are wanted of a field whose options are what they are."""
+    if wanted is None or KINDS.get(kind_of(field), KINDS["text"]).options != "fixed":
+        return
+    before = [(option.name, option.code) for option in live_options(field)]
+    if [(each["name"], each.get("code") or code_of(each["name"])) for each in wanted] != before:
+        named = ", ".join(f"{name} ({code})" for name, code in before)
+        yield Problem("options", "not_allowed", f"are {named} for {kind_of(field)}, and stay so")
+
+
 def without_option(field: contract.ObjectField, option_id: str, now: datetime) -> contract.ObjectField:
     """Take an option out of a field; it is kept for its name."""
     options = [_without(option, now) if option.id == option_id else option for option in field.options]
