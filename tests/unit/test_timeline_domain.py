@@ -53,6 +53,18 @@ def test_only_the_highest_version_of_a_batch_is_shown() -> None:
     assert (head.version, head.summary) == (3, "third")
 
 
+def test_a_note_stands_in_for_the_summary_of_what_has_neither_summary_nor_subject() -> None:
+    note = "<p>Bring <b>papers</b> &amp; pens</p><ul><li>soon</li></ul>"
+
+    def summary(**given: str | None) -> str | None:
+        return domain.head_of(activity(BUSINESS, **{"summary": None, "notes": note} | given)).summary
+
+    assert summary() == "Bring papers & pens soon"
+    assert (summary(summary="said"), summary(subject="title"), summary(notes="<br>")) == ("said", None, None)
+    assert summary(notes="x" * 500) == "x" * 199 + "…"
+    assert summary(privacy="team") is None
+
+
 def test_entries_that_stay_are_left_alone_and_others_go_or_come() -> None:
     first = planned(BUSINESS, links=[Link(object="contact", record_id=CONTACT), Link(object="lead", record_id=LEAD)])
     second = next_version(first, links=[Link(object="contact", record_id=CONTACT), Link(object="account", all=True)])

@@ -1,5 +1,7 @@
 """What of an activity is shown, and on whose timelines."""
 
+import html
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -20,12 +22,16 @@ ActivityKey = tuple[UUID, UUID]
 InteractionKey = tuple[UUID, UUID]
 """Business and interaction."""
 
+EXCERPT_MAX = 200
+"""Characters of a note that stand in for a summary."""
+_TAG = re.compile(r"<[^>]*>")
+
 
 READ = (
     "business_id", "activity_id", "version", "at", "type", "type_id", "type_name", "subject", "summary", "source",
     "source_kind", "direction", "created_at", "planned_at", "due_at", "occurred_at", "logged_at", "completed_at",
     "cancelled_at", "retracted_at", "deleted_at", "interaction_id", "assignee", "actor", "created_by", "logged_by",
-    "participants", "links", "privacy", "same", "same_as",
+    "participants", "links", "privacy", "same", "same_as", "notes",
 )  # fmt: skip
 """What `head_of` reads of an activity."""
 
@@ -86,6 +92,14 @@ class Entry(NamedTuple):
     upcoming: bool
 
 
+def summary_of(activity: Activity) -> str | None:
+    """Say in short what an activity says: its summary, or the beginning of its note where it has no subject either."""
+    if activity.summary is not None or activity.subject is not None or not activity.notes:
+        return activity.summary
+    plain = " ".join(html.unescape(_TAG.sub(" ", activity.notes)).split())
+    return (plain if len(plain) <= EXCERPT_MAX else f"{plain[: EXCERPT_MAX - 1]}…") or None
+
+
 def head_of(activity: Activity) -> Head:
     """Take from an activity what is stored of it; the texts of one that not everybody may see stay where it is."""
     public = activity.privacy == "public"
@@ -100,7 +114,7 @@ def head_of(activity: Activity) -> Head:
         activity.type_id,
         activity.type_name,
         activity.subject if public else None,
-        activity.summary if public else None,
+        summary_of(activity) if public else None,
         activity.source,
         activity.source_kind,
         activity.direction,
