@@ -92,13 +92,19 @@ async def _check_sight(
 
 
 async def test_privacy_can_be_changed_and_holds_at_once(world: Accounts) -> None:
-    _, _, stranger = await people(world)
+    colleague, _, stranger = await people(world)
     shown = await world.create(privacy="PRIVATE")
-    assert (await world.get(shown, by=stranger)).status_code == 404
-    assert (await world.call("PUT", f"/{shown['id']}", {"privacy": "PUBLIC"})).status_code == 200
-    assert (await world.get(shown, by=stranger)).status_code == 200
-    assert (await world.call("PUT", f"/{shown['id']}", {"privacy": "TEAM"})).json()["data"]["privacy"] == "TEAM"
-    assert (await world.get(shown, by=stranger)).status_code == 404
+
+    async def seen_by(person: Person) -> bool:
+        found = (await world.get(shown, by=person)).status_code == 200
+        assert await world.listed(by=person) == ([shown["id"]] if found else [])
+        return found
+
+    assert [await seen_by(each) for each in (colleague, stranger)] == [False, False]
+    for privacy, seen in (("PUBLIC", [True, True]), ("TEAM", [True, False]), ("PRIVATE", [False, False])):
+        changed = await world.call("PUT", f"/{shown['id']}", {"privacy": privacy})
+        assert (changed.status_code, changed.json()["data"]["privacy"]) == (200, privacy)
+        assert [await seen_by(each) for each in (colleague, stranger)] == seen, privacy
 
 
 async def test_a_timeline_shows_that_it_is_and_not_what_it_says(world: Accounts) -> None:
