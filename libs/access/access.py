@@ -123,8 +123,7 @@ class Access:
         """Note that the copy was up to date `lag_s` ago: what its consumer has not handled is not older."""
         self._fresh_at = max(self._fresh_at, time.monotonic() - lag_s)
         async with self._database.work() as tx:
-            with tx.alone():
-                await store.save_copy_age(tx, lag_s)
+            await store.save_copy_age(tx, lag_s)
 
     def problems(self) -> list[str]:
         """Say when the copy is so old that something is wrong, and from when on routes refuse."""
@@ -166,11 +165,13 @@ class Access:
 
     async def _load_keys(self, places: set[Place]) -> dict[Place, KeyRow]:
         async with self._database.key_lookup() as tx:
-            return await store.list_keys(tx, places)
+            with tx.alone():  # whoever calls waits for it once a second
+                return await store.list_keys(tx, places)
 
     async def _load_members(self, places: set[Place]) -> dict[Place, Standing]:
         async with self._database.key_lookup() as tx:
-            return await store.list_standings(tx, places)
+            with tx.alone():
+                return await store.list_standings(tx, places)
 
 
 def _is_key(presented: str, key: KeyRow) -> bool:

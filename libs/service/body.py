@@ -1,5 +1,6 @@
 """Request bodies: models of their own, apart from events and rows, that refuse what they do not know."""
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,8 @@ from pydantic_core import CoreSchema, core_schema
 from libs.contracts.event import Instant
 
 YEAR_MIN, YEAR_MAX = 1900, 2200
+_NOT_IN_LINE = re.compile("[\x00-\x1f\x7f]")
+_NOT_IN_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 class Body(BaseModel):
@@ -20,16 +23,14 @@ class Body(BaseModel):
 
 
 def _one_line(text: str) -> str:
-    for letter in text:
-        if letter < " " or letter == "\x7f":
-            raise ValueError(f"must be one line without control characters, has U+{ord(letter):04X}")
+    if wrong := _NOT_IN_LINE.search(text):
+        raise ValueError(f"must be one line without control characters, has U+{ord(wrong[0]):04X}")
     return unicodedata.normalize("NFC", text)
 
 
 def _lines(text: str) -> str:
-    for letter in text:
-        if letter < " " and letter not in "\n\r\t":
-            raise ValueError(f"must be without control characters but line breaks and tabs, has U+{ord(letter):04X}")
+    if wrong := _NOT_IN_LINES.search(text):
+        raise ValueError(f"must be without control characters but line breaks and tabs, has U+{ord(wrong[0]):04X}")
     return unicodedata.normalize("NFC", text)
 
 

@@ -20,6 +20,7 @@ from libs.service.edge import Receive, Scope, Send
 from libs.service.strict_json import read_json
 
 JSON = b"application/json"
+_NOTHING = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,12 @@ def _takes_the_request_alone(dependant: Dependant) -> bool:
     return not any(taken)
 
 
+async def _read(request: Request) -> Any:
+    """Read a body that the edge has not read: one that is read elsewhere, or none."""
+    text = await request.body()
+    return read_json(text) if text else _NOTHING
+
+
 async def _call(dependant: Dependant, request: Request) -> Any:
     """Call a route with the request, its path's parts, its body, and what its dependencies make of it.
 
@@ -128,12 +135,14 @@ async def _call(dependant: Dependant, request: Request) -> Any:
         values[field.name], found = field.validate(request.path_params[field.alias], loc=("path", field.alias))
         wrong += found
     for field in dependant.body_params:
-        text = await request.body()
-        if text:
-            values[field.name], found = field.validate(read_json(text), loc=("body",))
-            wrong += found
-        else:
+        said = request.scope["state"].pop("json", _NOTHING)
+        if said is _NOTHING:
+            said = await _read(request)
+        if said is _NOTHING:
             wrong.append({"type": "missing", "loc": ("body",), "msg": "Field required"})
+        else:
+            values[field.name], found = field.validate(said, loc=("body",))
+            wrong += found
     if wrong:
         raise RequestValidationError(wrong)
     assert dependant.call is not None

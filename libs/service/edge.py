@@ -101,21 +101,21 @@ class Edge:
             body = await _receive_body(scope, headers, _counted(receive, count), bulk)
             with self._room.enter(bulk=bulk):
                 if body:
-                    body = await self._open(body, scope["path"], headers, bulk)
+                    body = await self._open(body, scope, headers, bulk)
                 await self._app(scope, _once(body, receive), send)
 
-    async def _open(self, body: bytes, path: str, headers: dict[bytes, bytes], bulk: bool) -> bytes:
-        """Decompress and check a body before anything else sees it."""
+    async def _open(self, body: bytes, scope: Scope, headers: dict[bytes, bytes], bulk: bool) -> bytes:
+        """Decompress and check a body before anything else sees it; what it says stands in the state as `json`."""
         encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
         if encoding != "identity":
-            if path not in self._compressed:
+            if scope["path"] not in self._compressed:
                 raise WrongType("send the body without content-encoding")
             if encoding not in ENCODINGS:
                 raise WrongType(f"content-encoding is {encoding[:100]!r}; taken are {', '.join(ENCODINGS)}")
             body = await decompress(encoding, body, BULK_MAX_BYTES if bulk else BODY_MAX_BYTES)
         if body and not bulk:
             _check_type(headers.get(b"content-type", b""))
-            read_json(body)
+            scope["state"]["json"] = read_json(body)
         return body
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:

@@ -15,7 +15,17 @@ from services.ingest.domain import Arrival
 from services.ingest.store import reports as receipts
 from services.lifecycle import handlers as lifecycle
 from services.lifecycle.domain.plans import Filter, Page
-from services.lifecycle.store import accounts, admissions, living, plans, privacy, recognition, records, series
+from services.lifecycle.store import (
+    accounts,
+    activities,
+    admissions,
+    living,
+    plans,
+    privacy,
+    recognition,
+    records,
+    series,
+)
 from services.lifecycle.store.admissions import Admission
 from services.reporting import handlers as reporting
 from services.reporting.store import volume
@@ -49,9 +59,11 @@ async def read(database: Database, tenant: Tenant | None, asks: Asks) -> dict[st
     return found
 
 
-async def grown(database: Database, fill: Fill) -> tuple[Tenant, list[UUID]]:
+async def grown(
+    database: Database, fill: Fill, begin: Callable[[Database], Awaitable[Tenant]] = settle
+) -> tuple[Tenant, list[UUID]]:
     """Make a business that has grown since all businesses were counted; returns it with what was made before."""
-    other, tenant = await settle(database), await settle(database)
+    other, tenant = await begin(database), await begin(database)
     await fill(database, other)
     await crowd(database, other.business_id)
     await count_rows(database)
@@ -100,7 +112,7 @@ async def test_lifecycle_reads_what_it_is_asked_for(make_database: MakeDatabase)
     mine = Filter(assigned=True, member_ids=(uuid7(),), search="nothing")
     both: Asks = {
         "list_records": lambda tx: records.list_records(tx, business, people, [uuid7()]),
-        "list_gone": lambda tx: records.list_gone(tx, business, people),
+        "list_marks": lambda tx: records.list_marks(tx, business, people, [uuid7()]),
         "list_one": lambda tx: records.list_one(tx, business, people[0]),
         "list_guarded": lambda tx: records.list_guarded(tx, business, people, [uuid7()]),
         "is_guarded": lambda tx: records.is_guarded(tx, business, people, [uuid7()]),
@@ -116,12 +128,15 @@ async def test_lifecycle_reads_what_it_is_asked_for(make_database: MakeDatabase)
         "list_planned": lambda tx: plans.list_planned(tx, business, mine, WHEN, page),
         "list_linked": lambda tx: accounts.list_linked(tx, business, accounts.Wanted((account, uuid7())), page),
         "count_linked": lambda tx: accounts.count_linked(tx, business, accounts.Wanted((account, uuid7()))),
+        "list_examples": lambda tx: series.list_examples(tx, [(business, each, 1) for each in logged]),
+        "find_activity": lambda tx: activities.find_activity(tx, business, logged[0]),
         "note_seen": lambda tx: admissions.note_seen(tx, [(business, each) for each in logged]),
     }
     assert await read(database, tenant, both) == {}
     assert await read(database, None, both) == {}
     few = Filter(type_id=preset_id_of(business, "activity_object", "email"))
     assert await read(database, tenant, {"by type": lambda tx: plans.list_planned(tx, business, few, WHEN, page)}) == {}
+    await count_rows(database)
     async with database.work() as tx:
         await tx.execute("delete from asked_value where business_id = $1 and record_id <> all ($2)", business, people)
         await tx.execute(

@@ -22,7 +22,7 @@ OTHERS, FEW = 3_000, 20
 
 
 async def crowd(database: Database, business_id: UUID) -> None:
-    """Let a business have thousands of activities, so bare that only their rows are there."""
+    """Let a business have thousands of activities, so bare that only their rows are there, and reports that wait."""
     async with database.work() as tx:
         await tx.execute(
             """
@@ -31,11 +31,18 @@ async def crowd(database: Database, business_id: UUID) -> None:
             """,
             business_id, OTHERS,
         )  # fmt: skip
+        await tx.execute(
+            """
+            insert into waiting (business_id, activity_id, receipt_id, seen_version, received_at, document)
+            select $1, gen_random_uuid(), gen_random_uuid(), 0, now(), '' from generate_series(1, $2)
+            """,
+            business_id, OTHERS,
+        )  # fmt: skip
 
 
 async def analyze(database: Database) -> None:
     owner = await asyncpg.connect(database.urls.owner)
-    for table in ("activity", "history"):
+    for table in ("activity", "history", "waiting"):
         await owner.execute(f"analyze {table}")
     await owner.close()
 
@@ -73,7 +80,8 @@ async def test_a_write_reads_only_what_it_is_about_in_a_business_that_grew_since
         keys = await plan_few(tx, tenant)
     await crowd(database, tenant.business_id)
     async with database.transaction(tenant) as tx:
-        held = await activities.lock_activities(tx, keys)
+        held, awaited = await activities.lock_awaited(tx, keys)
+        assert awaited == set()
         assert await admissions.list_waiting(tx, keys) == {}
         cancelled = [life.cancel(held[key], now(), now()) for key in keys]
         await recording.record(tx, [Entry(each) for each in cancelled])

@@ -171,7 +171,8 @@ async def test_a_scheduled_answer_has_all_that_was_said_and_all_that_s1_adds(wor
     shown = await world.schedule(**said, associated_entities=links)
     assert {name: shown[name] for name in said} == said
     assert shown["activity_object"] | {"id": None} == {
-        "id": None, "name": "Call", "api_name": "call", "association_mode": "all_objects_associated",
+        "id": None, "name": "Call", "api_name": "call", "icon": "phone", "colour": "#2563eb",
+        "association_mode": "all_objects_associated",
     }  # fmt: skip
     assert (shown["employee"], shown["role"]) == ({"id": str(world.tenant.user_id), "name": "Ada"}, None)
     assert (shown["completed_at"], shown["logged_activity_id"]) == (None, None)

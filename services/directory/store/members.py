@@ -64,7 +64,12 @@ async def lock_members(tx: Transaction, business_id: UUID, member_ids: Collectio
 async def list_member_ids(tx: Transaction, business_id: UUID, member_ids: Collection[UUID]) -> set[UUID]:
     """Tell which of these are live members."""
     rows = await tx.fetch(
-        "select id from member where business_id = $1 and id = any($2::uuid[]) and deleted_at is null",
+        """
+        select member.id from unnest($2::uuid[]) as wanted (id)
+        cross join lateral (
+            select id, deleted_at from member where business_id = $1 and id = wanted.id limit 1) as member
+        where deleted_at is null
+        """,
         business_id,
         list(member_ids),
     )
@@ -157,7 +162,12 @@ async def lock_roles(tx: Transaction, business_id: UUID, role_ids: Collection[UU
 async def list_role_ids(tx: Transaction, business_id: UUID, role_ids: Collection[UUID]) -> set[UUID]:
     """Tell which of these are live roles."""
     rows = await tx.fetch(
-        "select id from role where business_id = $1 and id = any($2::uuid[]) and deleted_at is null",
+        """
+        select role.id from unnest($2::uuid[]) as wanted (id)
+        cross join lateral (
+            select id, deleted_at from role where business_id = $1 and id = wanted.id limit 1) as role
+        where deleted_at is null
+        """,
         business_id,
         list(role_ids),
     )

@@ -51,10 +51,13 @@ async def list_one_person(tx: Transaction, business_id: UUID, record_id: UUID) -
     """List the records that were found to be one with a record, this one too, in the order of their ids."""
     rows = await tx.fetch(
         """
-        select id from record
-        where business_id = $1 and (
-            id = (select coalesce(merged_into, id) from record where business_id = $1 and id = $2)
-            or merged_into = (select coalesce(merged_into, id) from record where business_id = $1 and id = $2))
+        with standing as materialized (
+            select coalesce(merged_into, id) as id from record where business_id = $1 and id = $2 limit 1)
+        select id from standing
+        union all
+        select record.id from standing
+        cross join lateral (
+            select id from record where business_id = $1 and merged_into = standing.id offset 0) as record
         order by id
         """,
         business_id, record_id,
@@ -66,11 +69,11 @@ async def point_to(
     tx: Transaction, business_id: UUID, record_ids: Collection[UUID], survivor_id: UUID | None, at: datetime
 ) -> list[Row]:
     """Let locked records lead to a survivor, or to themselves, as their next versions."""
-    rows = await tx.fetch(
+    rows = await tx.fetch_many(
         """
         update record set version = version + 1, merged_into = $3, updated_at = $4
-        where business_id = $1 and id = any($2::uuid[]) and merged_into is distinct from $3 returning *
+        where business_id = $1 and id = $2 and merged_into is distinct from $3 returning *
         """,
-        business_id, list(record_ids), survivor_id, at,
-    )  # fmt: skip
+        [(business_id, each, survivor_id, at) for each in record_ids],
+    )
     return [dict(row) for row in rows]

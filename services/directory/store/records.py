@@ -57,7 +57,9 @@ async def save_records(
                coalesce(new.visible_role_ids::uuid[], held.visible_role_ids, '{{}}'), $3, $3
         from unnest($5::uuid[], $6::text[], $7::text[], $8::text[], $9::uuid[], $10::jsonb[], $11::uuid[], $12::text[])
              as new (id, external_ref, name, status, owner_id, fields, account_id, visible_role_ids)
-        left join record as held on held.business_id = $1 and held.id = new.id
+        left join lateral (
+            select account_id, visible_role_ids from record
+            where business_id = $1 and id = new.id limit 1) as held on true
         order by new.id
         on conflict (business_id, id) do update
         set version = record.version + 1, name = excluded.name, status = excluded.status,
@@ -92,10 +94,18 @@ def _ids(found: Collection[UUID]) -> str:
 
 
 async def lock_existing(tx: Transaction, business_id: UUID, record_ids: Collection[UUID]) -> dict[UUID, Row]:
-    """Lock those of the records that exist, deleted ones too, in the order of their ids."""
+    """Lock those of the records that exist, deleted ones too, in the order of their ids.
+
+    Each is found by itself, here and below: for `any` of a list the planner reads a whole business that it has not
+    counted, so that every batch of an import read all that came before it.
+    """
     rows = await tx.fetch(
-        "select * from record where business_id = $1 and id = any($2::uuid[]) order by id for update",
-        business_id, list(record_ids),
+        """
+        select record.* from unnest($2::uuid[]) as wanted (id)
+        cross join lateral (
+            select * from record where business_id = $1 and id = wanted.id limit 1 for update) as record
+        """,
+        business_id, sorted(record_ids),
     )  # fmt: skip
     return {row["id"]: dict(row) for row in rows}
 
@@ -135,14 +145,14 @@ async def find_any(tx: Transaction, place: Place, record_id: UUID) -> Row | None
 
 async def erase_records(tx: Transaction, business_id: UUID, record_ids: Collection[UUID], at: datetime) -> list[Row]:
     """Take everything personal from locked records, as their next versions; an id stays what its ref made it."""
-    rows = await tx.fetch(
+    rows = await tx.fetch_many(
         """
         update record
         set version = version + 1, name = 'Erased', external_ref = null, fields = '{}', updated_at = $3, erased_at = $3
-        where business_id = $1 and id = any($2::uuid[]) returning *
+        where business_id = $1 and id = $2 returning *
         """,
-        business_id, list(record_ids), at,
-    )  # fmt: skip
+        [(business_id, each, at) for each in record_ids],
+    )
     return [dict(row) for row in rows]
 
 
@@ -150,8 +160,11 @@ async def list_ids(tx: Transaction, place: Place, record_ids: Collection[UUID]) 
     """Tell which of these are records there that are not deleted."""
     rows = await tx.fetch(
         f"""
-        select id from record
-        where business_id = $1 and object = $2 and id = any($3::uuid[]) and deleted_at is null and {_seen("$4")}
+        select record.id from unnest($3::uuid[]) as wanted (id)
+        cross join lateral (
+            select business_id, id, object, deleted_at from record
+            where business_id = $1 and id = wanted.id limit 1) as record
+        where object = $2 and deleted_at is null and {_seen("$4")}
         """,  # noqa: S608 - a fixed text
         place.business_id, place.object, list(record_ids), place.role_ids,
     )  # fmt: skip
@@ -173,10 +186,14 @@ async def find_erased(tx: Transaction, place: Place, record_id: UUID) -> Row | N
 async def list_erased(tx: Transaction, business_id: UUID, record_ids: Collection[UUID]) -> set[UUID]:
     """Tell which of the records were erased."""
     rows = await tx.fetch(
-        "select id from record where business_id = $1 and id = any($2::uuid[]) and erased_at is not null",
-        business_id,
-        list(record_ids),
-    )
+        """
+        select record.id from unnest($2::uuid[]) as wanted (id)
+        cross join lateral (
+            select id, erased_at from record where business_id = $1 and id = wanted.id limit 1) as record
+        where erased_at is not null
+        """,
+        business_id, list(record_ids),
+    )  # fmt: skip
     return {row[0] for row in rows}
 
 

@@ -207,11 +207,14 @@ def _object_of(activity: contract.Activity, kind: ActivityObject | None) -> dict
         "id": activity.type_id,
         "name": kind.name if kind else activity.type_name,
         "api_name": activity.type,
+        "icon": kind.icon if kind else None,
+        "colour": kind.colour if kind else None,
         "association_mode": kind.association_mode if kind else None,
     }
 
 
 def _entities(activity: contract.Activity) -> list[dict[str, Any]]:
+    """Show what an activity is about; `name` is put in by `marks.marked` and `References.with_gone`."""
     return [
         {
             "custom_object": {
@@ -219,6 +222,7 @@ def _entities(activity: contract.Activity) -> list[dict[str, Any]]:
                 "api_name": link.object,
             },
             "entity_id": link.record_id,
+            "name": None,
             "external_ref": link.external_ref,
             "all": link.all,
         }
@@ -229,7 +233,7 @@ def _entities(activity: contract.Activity) -> list[dict[str, Any]]:
 def _texts(activity: contract.Activity) -> dict[str, Any]:
     names = (
         "subject", "summary", "location", "direction", "duration_min", "privacy", "comments_count", "follows_id",
-        "interaction_id",
+        "interaction_id", "attachments", "metadata",
     )  # fmt: skip
     return {name: getattr(activity, name) for name in names}
 

@@ -95,7 +95,7 @@ async def list_responses(
         found = await plans.list_logged(tx, caller.business_id, filtered, pager.page)
         count = pager.whole(found) or await plans.count_logged(tx, caller.business_id, filtered)
         await references.learn_of(tx, found)
-        marks = await marks_of(tx, caller.business_id, found)
+        marks = await marks_of(tx, caller, found)
 
     def show(activity: contract.Activity) -> dict[str, Any]:
         appends = [msgspec.json.encode(each) for each in activity.appends]  # the newest 20
@@ -117,7 +117,7 @@ async def _list(caller: Caller, wanted: ListBody) -> Response:
         count = pager.whole(found) or await plans.count_planned(tx, caller.business_id, filtered, caller.now)
         await references.learn_of(tx, found)
         found = await living.as_now(tx, references.known, found, roles_of(caller))
-        marks = await marks_of(tx, caller.business_id, found)
+        marks = await marks_of(tx, caller, found)
 
     rights = caller.rights(references.known)
 

@@ -122,4 +122,4 @@ async def _shown(tx: Transaction, references: References, held: Held) -> dict[st
         appends = await activities.list_appends(tx, caller.business_id, activity.activity_id)
     await references.learn_of(tx, [activity])
     shown = shown_logged(activity, references.known.type_of(str(activity.type_id)), appends, caller.now)
-    return marked(references.with_gone(shown), await marks_of(tx, caller.business_id, [activity]))
+    return marked(references.with_gone(shown), await marks_of(tx, caller, [activity]))

@@ -20,6 +20,7 @@ from services.lifecycle import living
 from services.lifecycle.api.answers import shown_scheduled
 from services.lifecycle.api.bodies import SkipBody
 from services.lifecycle.api.callers import Caller, Reader, SeriesWriter, id_of, refuse, require
+from services.lifecycle.api.marks import marked, marks_of
 from services.lifecycle.api.references import References, look_up, roles_of
 from services.lifecycle.domain import recurrence
 from services.lifecycle.domain.recurrence import SKIPPED_MAX, Segment, Series
@@ -63,6 +64,7 @@ async def list_future(caller: Reader, wanted: Annotated[WindowBody, Query()]) ->
         seen = await caller.sees_each(tx, list(examples.values()), references.known)
         planned = [msgspec.structs.replace(cast(Any, each), logged_at=None) for each in examples.values()]
         now = await living.as_now(tx, references.known, planned, roles_of(caller))
+        marks = await marks_of(tx, caller, examples.values())
     said = {place: each.fields for place, each in zip(examples, now, strict=True)}
     examples = {
         place: example
@@ -72,7 +74,8 @@ async def list_future(caller: Reader, wanted: Annotated[WindowBody, Query()]) ->
     days = merge(*(_days(each, first, last, examples) for each in going_on), key=lambda row: (row[0], row[1].id))
     rows = list(islice(days, SHOWN_MAX + 1))
     results = [
-        _shown(references, row, (examples[_place(*row[1:])], said[_place(*row[1:])])) for row in rows[:SHOWN_MAX]
+        marked(_shown(references, row, (examples[_place(*row[1:])], said[_place(*row[1:])])), marks)
+        for row in rows[:SHOWN_MAX]
     ]
     return json_answer(
         {"results": results, "truncated": len(rows) > SHOWN_MAX or len(going_on) == SERIES_MAX, "errors": []}

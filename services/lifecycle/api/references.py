@@ -209,7 +209,12 @@ class References:
         await self.learn(tx, *(person for activity in activities for person in _people_of(activity)))
 
     def with_gone(self, shown: dict[str, Any]) -> dict[str, Any]:
-        """Mark in what is shown of an activity who or what it refers to and is gone: `deleted: true`."""
+        """Mark in what is shown of an activity who or what it refers to and is gone: `deleted: true`; name the records
+        that the request was about.
+        """
+        for entity in shown.get("associated_entities", ()):
+            if entity["entity_id"] in self._records:
+                entity["name"] = self._records[entity["entity_id"]][1]
         for person in (shown.get(name) for name in _PEOPLE):
             self._mark_member(person)
         for person in shown.get("participants", ()):
@@ -250,10 +255,10 @@ async def look_up(
     """Look up what a request names; `members` are ids of members or roles. The caller is looked up too."""
     business_id = caller.business_id
     ids = {each for each in (*members, caller.principal.user_id) if each is not None}
-    known = await looking.look_up(tx, [business_id], {(business_id, str(each)) for each in ids}, caller.now)
+    known = await looking.look_up_one(tx, business_id, ids, caller.now)
     record_ids = [entity.entity_id for entity in entities if entity.entity_id is not None]
     found = await records.list_records(tx, business_id, record_ids, roles_of(caller)) if record_ids else {}
-    return References(caller, known[business_id], found)
+    return References(caller, known, found)
 
 
 def _people_of(activity: contract.Activity) -> tuple[contract.Assignee | contract.Person | None, ...]:

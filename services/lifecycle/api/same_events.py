@@ -11,6 +11,7 @@ from libs.service.answers import versioned
 from services.lifecycle import recognition, recording
 from services.lifecycle.api.answers import shown_logged, shown_same
 from services.lifecycle.api.callers import Caller, Wanted, Writer, id_of
+from services.lifecycle.api.marks import marked, marks_of
 from services.lifecycle.api.references import look_up
 from services.lifecycle.domain import recognition as rules
 from services.lifecycle.domain.differing import differences
@@ -130,4 +131,5 @@ async def _answer(tx: Transaction, caller: Caller, known: Known, held: Held, *, 
     appends = await activities.list_appends(tx, caller.business_id, activity.activity_id)
     shown = shown_logged(activity, known.type_of(str(activity.type_id)), appends, caller.now)
     shown["same"] = await with_differences(tx, caller, known, held)
+    marked(shown, await marks_of(tx, caller, [activity]))
     return versioned(shown, activity.version, 200, activity.activity_id if wrote else None)

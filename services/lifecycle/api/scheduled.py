@@ -56,7 +56,7 @@ async def get_scheduled(activity_id: str, caller: Reader, wanted: Annotated[Show
         references = await look_up(tx, caller)
         held = await caller.find(tx, identity, references.known)
         await references.learn_of(tx, [held.activity])
-        marks = await marks_of(tx, caller.business_id, [held.activity])
+        marks = await marks_of(tx, caller, [held.activity])
         shown = marked(_shown(caller, references, await _now(tx, references, held)), marks)
     return versioned(chosen(shown, wanted.fields), held.activity.version)
 
@@ -171,7 +171,7 @@ async def _record(
     applied = [each for each in (first, *decisions[1:]) if each.outcome == "applied"]
     if applied:
         await recording.record(tx, [Entry(each, me, request_id=caller.request_id) for each in applied])
-    marks = await marks_of(tx, caller.business_id, [held.activity]) if status == 200 else {}
+    marks = await marks_of(tx, caller, [held.activity]) if status == 200 else {}
     return _answer(caller, references, await _now(tx, references, held), status, marks)
 
 

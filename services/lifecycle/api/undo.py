@@ -52,7 +52,7 @@ async def undo(activity_id: str, body: UndoBody, caller: Writer) -> Response:
         kind = known.type_of(str(activity.type_id))
         appends = await activities.list_appends(tx, caller.business_id, activity.activity_id)
         await references.learn_of(tx, [after.activity])
-        marks = await marks_of(tx, caller.business_id, [after.activity])
+        marks = await marks_of(tx, caller, [after.activity])
         logged = references.with_gone(shown_logged(after.activity, kind, appends, caller.now))
         shown = {"logged": marked(logged, marks), "scheduled": None}
         newest = after.activity

@@ -7,7 +7,7 @@ hinders no other. Whoever finds nobody writing for the business writes for all w
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
@@ -72,7 +72,7 @@ async def write_all(tx: Transaction, operations: Sequence[Operation]) -> list[Ou
     people = [each for op in operations for each in op.people]
     together = await look_up(tx, operations[0].caller, people, [entity for op in operations for entity in op.entities])
     keys = {(op.caller.business_id, op.target.activity_id) for op in operations if op.target is not None}
-    held = await activities.lock_activities(tx, keys) if keys else {}
+    held, awaited = await activities.lock_awaited(tx, keys) if keys else activities.Locked({}, set())
     outcomes: list[Outcome] = []
     for op in operations:
         try:
@@ -82,7 +82,7 @@ async def write_all(tx: Transaction, operations: Sequence[Operation]) -> list[Ou
             continue
         held[op.caller.business_id, done.held.activity.activity_id] = done.held
         outcomes.append(done)
-    await _record(tx, [each for each in outcomes if isinstance(each, Done)])
+    await _record(tx, [each for each in outcomes if isinstance(each, Done)], awaited)
     return outcomes
 
 
@@ -100,17 +100,18 @@ async def _decide(tx: Transaction, op: Operation, references: References, held: 
     return Done(decision.held, references, decision._replace(linked=references.linked))
 
 
-async def _record(tx: Transaction, done: Sequence[Done]) -> None:
+async def _record(tx: Transaction, done: Sequence[Done], awaited: Collection[Key]) -> None:
     """Record what applies, in one go; then admit the reports that waited for it."""
     applied = [each for each in done if each.decision.outcome == "applied"]
     if applied:
         await recording.record(tx, [_entry_of(each) for each in applied])
     completed = {_key_of(each.held): each for each in applied if each.decision.types == ("activity.completed",)}
-    if completed and await admission.retry(tx, list(completed), done[0].references.caller.now):
+    waited = [key for key in completed if key in awaited]
+    if waited and await admission.retry(tx, waited, done[0].references.caller.now):
         for key, now_held in (await activities.lock_activities(tx, completed)).items():
             completed[key].held = now_held
     kept = [each.held.activity for each in completed.values() if each.held.activity.links]
-    marks = await marks_of(tx, kept[0].business_id, kept) if kept else {}
+    marks = await marks_of(tx, done[0].references.caller, kept) if kept else {}
     await _show_now(tx, done)
     for each in done:
         each.marks = marks

@@ -27,6 +27,13 @@ class Version(NamedTuple):
     hash: bytes
 
 
+class Locked(NamedTuple):
+    """Activities as they were locked, and those of them for which reports wait."""
+
+    held: dict[Key, Held]
+    awaited: set[Key]
+
+
 async def lock_activities(tx: Transaction, keys: Collection[Key]) -> dict[Key, Held]:
     """Lock activities in the order of their keys and read their current state; unknown ones are not in the answer.
 
@@ -34,6 +41,29 @@ async def lock_activities(tx: Transaction, keys: Collection[Key]) -> dict[Key, H
     row is found by itself (`lateral`): joined, row-level security makes the planner read a whole business for them
     where it has not counted that business yet (864 ms instead of 1 at 34,000 activities [measured]).
     """
+    return (await _lock(tx, keys, _DOCUMENTS)).held
+
+
+async def lock_awaited(tx: Transaction, keys: Collection[Key]) -> Locked:
+    """As `lock_activities`; tell also for which of them reports wait, in the same statements."""
+    return await _lock(tx, keys, _DOCUMENTS_AWAITED)
+
+
+_FOUND = """
+    select found.* from unnest($1::uuid[], $2::uuid[], $3::int[]) as wanted (business_id, activity_id, version)
+    cross join lateral (
+        select h.business_id, h.activity_id, h.document, h.hash, {} from history h
+        where h.business_id = wanted.business_id and h.activity_id = wanted.activity_id
+            and h.version = wanted.version limit 1) as found
+    """
+_DOCUMENTS = _FOUND.format("false")
+_DOCUMENTS_AWAITED = _FOUND.format("""exists (
+            select from waiting w
+            where w.business_id = wanted.business_id and w.activity_id = wanted.activity_id offset 0)""")
+"""The offset keeps the planner from reading all that waits."""
+
+
+async def _lock(tx: Transaction, keys: Collection[Key], documents_of: str) -> Locked:
     ordered = sorted(keys)
     locked = await tx.fetch(
         """
@@ -47,21 +77,13 @@ async def lock_activities(tx: Transaction, keys: Collection[Key]) -> dict[Key, H
         [activity_id for _, activity_id in ordered],
     )
     if not locked:
-        return {}
+        return Locked({}, set())
     documents = await tx.fetch(
-        """
-        select found.* from unnest($1::uuid[], $2::uuid[], $3::int[]) as wanted (business_id, activity_id, version)
-        cross join lateral (
-            select h.business_id, h.activity_id, h.document, h.hash from history h
-            where h.business_id = wanted.business_id and h.activity_id = wanted.activity_id
-                and h.version = wanted.version limit 1) as found
-        """,
-        [row[0] for row in locked],
-        [row[1] for row in locked],
-        [row[2] for row in locked],
+        documents_of, [row[0] for row in locked], [row[1] for row in locked], [row[2] for row in locked]
     )
     beside = {(row[0], row[1]): (row[3], row[4]) for row in locked}
-    return {(row[0], row[1]): Held(decode(row[2]).activity, *beside[row[0], row[1]], row[3]) for row in documents}
+    held = {(row[0], row[1]): Held(decode(row[2]).activity, *beside[row[0], row[1]], row[3]) for row in documents}
+    return Locked(held, {(row[0], row[1]) for row in documents if row[4]})
 
 
 async def find_activity(tx: Transaction, business_id: UUID, activity_id: UUID) -> Held | None:

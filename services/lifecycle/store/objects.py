@@ -17,7 +17,9 @@ decode = decoder_of(ActivityObject)
 _kept: dict[tuple[UUID, UUID], ActivityObject] = {}
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
+    """Which version of which activity object."""
+
     business_id: UUID
     id: UUID
     version: int
@@ -36,7 +38,11 @@ async def list_objects(tx: Transaction, business_ids: Collection[UUID]) -> dict[
         """,
         list(business_ids),
     )
-    places = [_Place(*row) for row in rows]
+    return await list_at(tx, [Place(*row) for row in rows])
+
+
+async def list_at(tx: Transaction, places: Sequence[Place]) -> dict[UUID, list[ActivityObject]]:
+    """List definitions by business, in the order of places that were read in this transaction; see `list_objects`."""
     kept = {place: each for place in places if (each := _kept_of(place)) is not None}
     if len(kept) < len(places):
         kept |= await _keep(tx, [place for place in places if place not in kept])
@@ -126,12 +132,12 @@ def document_of(definition: ActivityObject) -> bytes:
     return msgspec.json.encode(definition)
 
 
-def _kept_of(place: _Place) -> ActivityObject | None:
+def _kept_of(place: Place) -> ActivityObject | None:
     kept = _kept.get((place.business_id, place.id))
     return kept if kept is not None and kept.version == place.version else None
 
 
-async def _keep(tx: Transaction, places: Sequence[_Place]) -> dict[_Place, ActivityObject]:
+async def _keep(tx: Transaction, places: Sequence[Place]) -> dict[Place, ActivityObject]:
     """Read definitions and keep them in memory; one may be newer by now than its place says."""
     rows = await tx.fetch(
         """

@@ -70,22 +70,26 @@ async def list_records(
     return {row[0]: (row[1], row[2], row[3]) for row in rows}
 
 
-async def list_gone(
-    tx: Transaction, business_id: UUID, record_ids: Collection[UUID]
-) -> dict[UUID, dict[str, bool | UUID]]:
-    """Find the records that were deleted (`deleted`) or merged into another one (`merged_into`)."""
+async def list_marks(
+    tx: Transaction, business_id: UUID, record_ids: Collection[UUID], role_ids: Collection[UUID] | None
+) -> dict[UUID, dict[str, str | bool | UUID]]:
+    """Find what records are called (`name`), and which were deleted (`deleted`) or merged into another one
+    (`merged_into`). With `role_ids` the names of those that are for other roles only are left out.
+    """
     rows = await tx.fetch(
-        """
-        select record.* from unnest($2::uuid[]) as wanted (id)
+        f"""
+        select record.*, $3::uuid[] is null or {readable("$1", "array[record.id]", "$3")}
+        from unnest($2::uuid[]) as wanted (id)
         cross join lateral (
-            select id, deleted_at is not null as deleted, merged_into from record
+            select id, deleted_at is not null as deleted, merged_into, name from record
             where business_id = $1 and id = wanted.id limit 1) as record
-        where deleted or merged_into is not null
-        """,
-        business_id, list(record_ids),
+        """,  # noqa: S608 - fixed texts
+        business_id, list(record_ids), None if role_ids is None else list(role_ids),
     )  # fmt: skip
     return {
-        row[0]: ({"deleted": True} if row[1] else {}) | ({"merged_into": row[2]} if row[2] is not None else {})
+        row[0]: ({"deleted": True} if row[1] else {})
+        | ({"merged_into": row[2]} if row[2] is not None else {})
+        | ({"name": row[3]} if row[4] else {})
         for row in rows
     }
 

@@ -26,20 +26,27 @@ async def note_poll(tx: Transaction, business_id: UUID, id_: UUID) -> int:
 
 
 async def take(tx: Transaction, business_id: UUID, id_: UUID, limit: int) -> list[dict[str, Any]]:
-    """Take the next deliveries of a listener, oldest first: id and body; they count as delivered."""
-    rows = await tx.fetch(
+    """Take the next deliveries of a listener, oldest first: id and body; they count as delivered.
+
+    They are named, and then found by their key one by one: joined, each of them read all that the business has, where
+    that is not counted yet.
+    """
+    waiting = await tx.fetch(
         """
-        with taken as (
-            update delivery d set status = 'delivered', attempts = 1, finished_at = now(), last_error = null
-              from (select id from delivery where business_id = $1 and endpoint_id = $2 and status = 'parked'
-                     order by id limit $3 for update skip locked) n
-             where d.business_id = $1 and d.id = n.id returning d.id, d.event_day, d.event_id)
-        select t.id, v.body from taken t
-          join event v on v.business_id = $1 and v.day = t.event_day and v.id = t.event_id order by t.id
+        select id from delivery where business_id = $1 and endpoint_id = $2 and status = 'parked'
+         order by id limit $3 for update skip locked
         """,
         business_id, id_, limit,
     )  # fmt: skip
-    return [dict(row) for row in rows]
+    taken = await tx.fetch_many(
+        """
+        update delivery d set status = 'delivered', attempts = 1, finished_at = now(), last_error = null
+         where business_id = $1 and id = $2
+        returning id, (select body from event v where v.business_id = $1 and v.day = d.event_day and v.id = d.event_id)
+        """,
+        [(business_id, row["id"]) for row in waiting],
+    )
+    return [dict(row) for row in taken if row["body"] is not None]
 
 
 async def delete_silent(tx: Transaction, silent_s: float) -> int:

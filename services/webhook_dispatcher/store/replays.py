@@ -163,14 +163,19 @@ async def list_chosen(tx: Transaction, business_id: UUID, selection: Selection, 
 
 
 async def release_missed(tx: Transaction, business_id: UUID, replay_id: UUID | None, ids: Sequence[UUID]) -> int:
-    """Let deliveries that were missed be sent for the first time."""
-    return await tx.execute(
+    """Let deliveries that were missed be sent for the first time.
+
+    Each is found by its key: for `any` of a list, or through the index of what was missed (which PostgreSQL may not
+    take for a condition in `coalesce`), all that the business has is read for a few.
+    """
+    released = await tx.fetch_many(
         """
         update delivery set status = 'pending', next_at = now(), last_error = null, rank = $4, replay_id = $2
-         where business_id = $1 and id = any($3::uuid[]) and status = 'missed'
+         where business_id = $1 and id = $3 and coalesce(status = 'missed', false) returning true
         """,
-        business_id, replay_id, ids, RANK,
-    )  # fmt: skip
+        [(business_id, replay_id, each, RANK) for each in ids],
+    )
+    return len(released)
 
 
 async def insert_copies(tx: Transaction, business_id: UUID, replay_id: UUID | None, ids: Sequence[UUID]) -> list[UUID]:

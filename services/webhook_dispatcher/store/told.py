@@ -51,7 +51,9 @@ async def list_told(tx: Transaction, business_id: UUID, selection: Selection, li
         f"""
         select d.id, d.event_type, d.activity_id, d.version, d.logged_at, d.event_id, d.event_day, v.body
           from delivery d
-          left join event v on v.business_id = d.business_id and v.day = d.event_day and v.id = d.event_id
+          left join lateral (
+              select body from event where business_id = d.business_id and day = d.event_day and id = d.event_id
+               limit 1) as v on true
          where {_TOLD} order by d.id limit $6
         """,  # noqa: S608
         business_id, selection.endpoint_id, selection.first_id, selection.end_id, selection.event_types, limit,
