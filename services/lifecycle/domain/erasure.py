@@ -7,6 +7,7 @@ where nothing else is in it (an addition) or where it would have to wait. What i
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, cast
 from uuid import UUID
 
@@ -19,6 +20,8 @@ from services.lifecycle.domain.held import Decision, Held, Link, Person, Reason,
 from services.lifecycle.domain.known import Known
 from services.lifecycle.domain.presets import record_object_of
 
+REFS_KEPT = 10_000
+"""External refs whose record is kept: many reports are about the same one, and deriving it takes 2 us."""
 WHY = "the person of a linked record was erased"
 TYPE = "activity.erased"
 REFUSED = Reason(field="links", code="erased", message="the person it is about was erased before it could be admitted")
@@ -99,8 +102,11 @@ def link_of(report: ReportReceived, link: contract.Link) -> contract.Link:
     """Resolve a report's link: the record's id follows from its external ref."""
     name, record_id = record_object_of(report.business_id, link.object) or link.object, link.record_id
     if record_id is None and link.external_ref is not None:
-        record_id = record_id_of(report.business_id, name, link.external_ref)
+        record_id = _record_of(report.business_id, name, link.external_ref)
     return Link(object=name, record_id=record_id, external_ref=link.external_ref, all=link.all)
+
+
+_record_of = lru_cache(REFS_KEPT)(record_id_of)
 
 
 def _without_ref(link: contract.Link, known: Known) -> contract.Link:

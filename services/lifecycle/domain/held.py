@@ -156,7 +156,7 @@ def merge(held: Held, told: Told, heard: int = 0) -> Held | None:
             said = said & ~(3 << shift) | told.rank << shift
     heard |= held.heard
     _derive(activity, heard)
-    return None if _same(activity, held.activity) else held._replace(activity=activity, heard=heard, said=said)
+    return None if _says_the_same(activity, held.activity) else held._replace(activity=activity, heard=heard, said=said)
 
 
 def next_version(held: Held, now: datetime, **changes: Any) -> contract.Activity:
@@ -177,8 +177,10 @@ def _derive(activity: Any, heard: int) -> None:
         activity.at = activity.due_at or activity.created_at
 
 
-def _same(one: contract.Activity, other: contract.Activity) -> bool:
-    return bool(
-        msgspec.structs.replace(cast(Any, one), version=0, recorded_at=other.recorded_at)
-        == msgspec.structs.replace(cast(Any, other), version=0)
-    )
+def _says_the_same(later: Any, earlier: contract.Activity) -> bool:
+    """Compare all but version and time. `later` belongs to nobody else yet, so it may wear theirs meanwhile."""
+    version, recorded_at = later.version, later.recorded_at
+    later.version, later.recorded_at = earlier.version, earlier.recorded_at
+    same = bool(later == earlier)
+    later.version, later.recorded_at = version, recorded_at
+    return same

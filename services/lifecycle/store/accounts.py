@@ -41,16 +41,23 @@ def linked_of(activity: contract.Activity) -> list[Linked]:
 
 async def save_linked(tx: Transaction, rows: Sequence[Linked]) -> None:
     """Keep to which accounts activities are linked; of several rows about one the highest version counts."""
-    newest = {row[:3]: row for row in sorted(rows, key=lambda row: row.version)}
-    await tx.execute(
-        """
-        insert into account_activity (business_id, account_id, activity_id, version, at)
-        select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[]) order by 1, 2, 3
-        on conflict (business_id, account_id, activity_id) do update set version = excluded.version, at = excluded.at
-        """,
-        *zip(*newest.values(), strict=True),
-    )
+    newest = {row[:3]: row for row in sorted(rows, key=lambda row: row.version)}.values()
+    new = [row for row in newest if row.version == 1]  # of a new activity: there is no row to be found first
+    later = [row for row in newest if row.version > 1]
+    if new:
+        await tx.insert(_INSERT, *zip(*new, strict=True))
+    if later:
+        await tx.execute(_UPSERT, *zip(*later, strict=True))
 
+
+_INSERT = """
+    insert into account_activity (business_id, account_id, activity_id, version, at)
+    select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[]) order by 1, 2, 3
+    """
+_UPSERT = f"""
+    {_INSERT}
+    on conflict (business_id, account_id, activity_id) do update set version = excluded.version, at = excluded.at
+    """  # noqa: S608 - fixed texts
 
 _LISTING = Listing(
     (("true", "l.at"),),

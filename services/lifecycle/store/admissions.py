@@ -31,9 +31,10 @@ async def list_admissions(tx: Transaction, receipts: Collection[Key]) -> dict[Ke
     """Find what became of reports, by (business, receipt); new ones are not in the answer."""
     rows = await tx.fetch(
         """
-        select a.business_id, a.receipt_id, a.activity_id, a.outcome, a.version, a.reasons
-        from unnest($1::uuid[], $2::uuid[]) as wanted (business_id, receipt_id)
-        join admission a on a.business_id = wanted.business_id and a.receipt_id = wanted.receipt_id
+        select found.* from unnest($1::uuid[], $2::uuid[]) as wanted (business_id, receipt_id)
+        cross join lateral (
+            select a.business_id, a.receipt_id, a.activity_id, a.outcome, a.version, a.reasons from admission a
+            where a.business_id = wanted.business_id and a.receipt_id = wanted.receipt_id limit 1) as found
         """,
         [business_id for business_id, _ in receipts],
         [receipt_id for _, receipt_id in receipts],

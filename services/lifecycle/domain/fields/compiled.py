@@ -8,7 +8,7 @@ from libs.contracts.activity_object import ActivityObject, LinkedTo, ObjectField
 from libs.errors import Problem
 from services.lifecycle.domain.fields.kinds import checker_of, is_blank, kind_of
 from services.lifecycle.domain.fields.listing import live_fields
-from services.lifecycle.domain.fields.references import Reference, referred_to
+from services.lifecycle.domain.fields.references import REFERRING, Reference, referred_to
 from services.lifecycle.domain.fields.rules import Ruling, compile_rules
 from services.lifecycle.domain.fields.wrong import Check, Wrong
 
@@ -33,7 +33,9 @@ class Checked(NamedTuple):
 class Compiled:
     """The fields and rules of one version of an activity object."""
 
-    __slots__ = ("_always_hidden", "_checks", "_required", "_ruling", "api_name", "by_word", "fields", "linked")
+    __slots__ = (
+        "_always_hidden", "_checks", "_elsewhere", "_required", "_ruling", "api_name", "by_word", "fields", "linked",
+    )  # fmt: skip
 
     def __init__(self, definition: ActivityObject) -> None:
         self.api_name = definition.api_name
@@ -44,6 +46,7 @@ class Compiled:
         }
         self.by_word = {each.id: each.name for each in live} | {each.name: each.name for each in live}
         self._checks: dict[str, Check] = {each.name: checker_of(each) for each in live}
+        self._elsewhere = {each.name for each in live if each.name in self.linked or kind_of(each) in REFERRING}
         self._required = [each.name for each in live if each.is_required and not each.is_read_only]
         self._always_hidden = frozenset(each.name for each in live if each.is_hidden)
         self._ruling: Ruling = compile_rules(definition.rules, live, self._checks)
@@ -131,6 +134,8 @@ class Compiled:
         linked: dict[str, Any] = {}
         references: list[Reference] = []
         for name, value in given.items():
+            if name not in self._elsewhere:
+                continue
             definition = self.fields[name]
             if definition.custom_object_field is not None:
                 linked[name] = value

@@ -12,6 +12,8 @@ from libs.contracts.activity_object import ObjectField
 from services.lifecycle.domain.fields.wrong import Check, Wrong, shown
 
 REFERENCES_MAX = 50
+REFERRING = ("team_selector", "relationship")
+"""The kinds whose values `referred_to` finds something in."""
 URL_MAX = 2_000
 _URL = re.compile(r"https?://[^\s<>\"\x00-\x20]+")
 

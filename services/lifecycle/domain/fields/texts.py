@@ -122,7 +122,7 @@ def _composed(given: str) -> str:
 def _bounded(given: str, length_max: int, allowed: re.Pattern[str]) -> str:
     if len(given) > length_max:
         raise Wrong("too_long", f"has {len(given)} characters; at most {length_max} are taken")
-    if allowed.fullmatch(given) is None:
+    if not given.isprintable() and allowed.fullmatch(given) is None:  # what is printable is allowed, and known sooner
         first = next(letter for letter in given if allowed.fullmatch(letter) is None)
         lines = "" if allowed is _ONE_LINE else " but line breaks and tabs"
         raise Wrong("control_character", f"has U+{ord(first):04X}; control characters{lines} are not taken")
