@@ -12,6 +12,7 @@ import asyncpg
 
 from bench.figures import Figure
 from bench.load import make_batch, send, session_of
+from bench.postgres import make_wal_files, vacuum
 from bench.processes import cpu_figures
 from bench.system import System, Tenant, alone
 from cli.place import Trouble
@@ -24,12 +25,18 @@ ROWS_EACH, ROWS_IN_HAND_MAX = 2, 5_000
 
 
 async def fill(system: System, tenant: Tenant, name: str, advance: Callable[[], None]) -> None:
-    """Have ingest accept 100,000 reports, and wait until its relay has published them."""
+    """Have ingest accept 100,000 reports, and wait until its relay has published them.
+
+    What that leaves to be done in the database is done here too: autovacuum came to it when lifecycle was measured.
+    """
     async with session_of(tenant) as session:
         await send(session, make_batch(name, REPORTS, name).bodies, AT_ONCE, advance)
     count = """select count(*) from outbox cross join outbox_cursor
         where not pg_visible_in_snapshot(xid, done) and (seen is null or id > after_id)"""
     await until(system, "activities_ingest", count, lambda left: left == 0)
+    for database in ("activities_ingest", "activities_lifecycle"):
+        await vacuum(system.database_url(database))
+    await make_wal_files(system.database_url("postgres"))
 
 
 async def measure(system: System, tenant: Tenant, count: int, advance: Callable[[], None]) -> list[Figure]:

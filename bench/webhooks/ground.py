@@ -17,6 +17,7 @@ from pathlib import Path
 
 import asyncpg
 
+from bench.postgres import make_wal_files
 from bench.processes import Group
 from bench.system import free_port
 from cli.place import ROOT, Trouble
@@ -31,7 +32,6 @@ from services import NAMES
 PACKAGE, NAME = "webhook_dispatcher", "webhook-dispatcher"
 MASTER_KEY, ROLES_SECRET = "master-key-of-the-bench", "secret-of-the-bench"
 READY_S, LOOK_S = 60.0, 0.02
-WAL_FILES = 60
 Line = tuple[float, int, str, str, str]
 
 
@@ -188,7 +188,7 @@ async def prepared(keep: bool = False) -> AsyncIterator[tuple[Ground, Database]]
     try:
         await asyncio.gather(asyncio.to_thread(ground.postgres.start), asyncio.to_thread(ground.kafka.start))
         await count_statements(ground)
-        await make_wal_files(ground)
+        await make_wal_files(ground.postgres.admin_url)
         await migrations.migrate(ground.urls, migrations.folders_of(PACKAGE))
         await admin.create_topics(ground.broker, NAMES)
         ground.start_sink()
@@ -223,19 +223,6 @@ async def count_statements(ground: Ground) -> None:
     await asyncio.to_thread(ground.postgres.start)
     admin_ = await asyncpg.connect(ground.postgres.admin_url)
     await admin_.execute("create extension pg_stat_statements")
-    await admin_.close()
-
-
-async def make_wal_files(ground: Ground) -> None:
-    """Have PostgreSQL hold the files of WAL that it will use, as one that has run for a while does: it uses old ones
-    again after a checkpoint, and until then makes one for each 16 MB while all commits wait (40 ms)."""
-    admin_ = await asyncpg.connect(ground.postgres.admin_url)
-    await admin_.execute("alter system set min_wal_size = '1GB'")
-    await admin_.execute("select pg_reload_conf()")
-    for _ in range(WAL_FILES):
-        await admin_.execute("select pg_current_xact_id()")  # a file without anything in it is not left
-        await admin_.execute("select pg_switch_wal()")
-    await admin_.execute("checkpoint")
     await admin_.close()
 
 
