@@ -57,7 +57,7 @@ _INSERT = """
 _UPSERT = f"""
     {_INSERT}
     on conflict (business_id, account_id, activity_id) do update set version = excluded.version, at = excluded.at
-    """  # noqa: S608 - fixed texts
+    """
 
 _LISTING = Listing(
     (("true", "l.at"),),
