@@ -38,7 +38,10 @@ class Caught:
 async def catch(
     installation: Installation, names: Sequence[str], seed: int, tell: Callable[[str], None]
 ) -> list[Caught]:
-    """Run each bug, and each set of faults without a bug, on one installation, with businesses of their own."""
+    """Run each bug, and each set of faults without a bug, on one installation, with businesses of their own.
+
+    No bug is planted in it afterwards.
+    """
     bugs = [PLANTED[name] for name in names]
     found = []
     for during in dict.fromkeys(each.during for each in bugs):
@@ -49,15 +52,12 @@ async def catch(
         for number, each in enumerate((each for each in bugs if each.during == during), start=1):
             found.append(await _run(installation, each, seed + number, PATIENCE_S + without.recovery_s))
             tell(found[-1].line())
+    await _plant(installation, None)
     return found
 
 
 async def _run(installation: Installation, planted: Bug, seed: int, patience_s: float) -> Caught:
-    for process in installation.processes.values():
-        process.planted = planted.name if planted.invariants else None
-        if process.running():
-            await process.kill()
-    await installation.start_all()
+    await _plant(installation, planted.name if planted.invariants else None)
     try:
         done = await run_round(installation, list(planted.during), seed, replace(MANNER, patience_s=patience_s))
     except AssertionError as error:
@@ -66,3 +66,12 @@ async def _run(installation: Installation, planted: Bug, seed: int, patience_s: 
         done.history.unlink(missing_ok=True)
     recovery_s = max((whole_s for _, _, whole_s in done.recoveries), default=0.0)
     return Caught(planted.name, planted.invariants, done.broken, done.seconds, recovery_s)
+
+
+async def _plant(installation: Installation, name: str | None) -> None:
+    """Start all processes anew, with a bug or without one."""
+    for process in installation.processes.values():
+        process.planted = name
+        if process.running():
+            await process.kill()
+    await installation.start_all()

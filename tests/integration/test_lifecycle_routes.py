@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from libs.contracts.activity import ActivityEvent
+from libs.contracts.activity import ActivityEvent, Link
 from libs.contracts.directory import Record
 from libs.contracts.ids import uuid7
 from libs.database import Database
@@ -423,6 +423,17 @@ async def test_reports_and_requests_meet_in_one_activity(world: World) -> None:
     await admit(world.database, late)
     shown = (await world.call("GET", f"/logged/{identity}")).json()
     assert (shown["version"], shown["summary"]) == (3, None)
+
+
+async def test_a_plan_that_is_reported_late_says_what_a_log_about_nothing_was_about(world: World) -> None:
+    identity = (await world.log()).json()["id"]
+    links = [Link(object="contact", record_id=world.contact)]
+    late = report(world.tenant.business_id, "schedule", "x", links=links, known_only=True)
+    late.activity_id = UUID(identity)  # type: ignore[misc]
+    await admit(world.database, late)
+    shown = (await world.call("GET", f"/logged/{identity}")).json()
+    assert (shown["version"], shown["state"]) == (2, "completed")
+    assert [each["entity_id"] for each in shown["associated_entities"]] == [str(world.contact)]
 
 
 async def test_reassigning_moves_a_day_to_the_end_where_its_new_assignee_is(world: World) -> None:

@@ -103,13 +103,13 @@ async def _told(
     content: dict[str, Any] = references.said(body, body.model_fields_set)
     links = references.links("related_objects", body.related_objects, kind, logging=True)
     before = held.activity if held is not None else None
-    if links or before is None:
+    if links:
         content["links"] = links
-    elif before.logged_at is None:
+    elif before is not None and before.logged_at is None:
         references.check_kept(before)
     given = Given(kind, body.model_fields_set, links or (before.links if before else []), before, logging=True)
     content |= await references.fields(tx, body, given)
-    content = {name: value for name, value in content.items() if name == "links" or value not in (None, [])}
+    content = {name: value for name, value in content.items() if value not in (None, [])}
     content |= {"type": kind.api_name, "type_id": kind.id, "type_name": kind.name}
     if body.occurred_at is not None:
         content["occurred_at"] = body.occurred_at
