@@ -25,6 +25,7 @@ KEYS_MAX = 1
 QUEUES_MAX = 3
 ACQUIRE_S = 5.0
 """How long a caller waits for a free connection before it is told that there is none."""
+CLOSE_S = 5.0
 
 DISK_FULL_S = 60.0
 
@@ -94,10 +95,10 @@ class Database:
                 )
 
     async def close(self) -> None:
-        """Close the pools, waiting up to 5 s for those who still hold a connection."""
+        """Close the pools, each waiting up to `CLOSE_S` for those who still hold a connection."""
         for pool in self._pools.values():
             try:
-                await asyncio.wait_for(pool.close(), 5)
+                await asyncio.wait_for(pool.close(), CLOSE_S)
             except TimeoutError:
                 pool.terminate()
         self._pools.clear()
@@ -204,7 +205,7 @@ class Database:
 def _has_one_ready(pool: asyncpg.Pool[asyncpg.Record]) -> bool:
     """Tell whether the connection that is given out next is there: taking it waits for nobody.
 
-    The driver makes a task of whatever has a timeout: two rounds of the loop and some 20 µs for each transaction.
+    A timeout costs 6 µs for each transaction with asyncpg 0.32 [measured], and a task before.
     """
     free: Any = pool._queue._queue  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way to see it
     return bool(free) and free[-1].is_connected()

@@ -42,6 +42,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self._checking = asyncio.Lock()
         self._handled_ms = 0
         self.acknowledged = asyncio.Event()  # there are offsets to be committed
+        self.stirred = asyncio.Event()  # the watch has something to do
         self._pending: dict[TopicPartition, int] = {}
         self._committing = asyncio.Lock()
         self._positions: dict[TopicPartition, int] = {}
@@ -49,12 +50,14 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Commit what is handled, for the next owner; expect to check again."""
         self._unchecked = True
+        self.stirred.set()
         with suppress(KafkaError, OSError):
             await self.commit()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Keep stopped what is stopped and still ours; reading begins at what is committed, whoever did that."""
         self._unchecked = self.assigned = True
+        self.stirred.set()
         self.times += 1
         self.gap = None
         self._pending.clear()
@@ -140,6 +143,10 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             if partition in assigned:
                 consumer.seek(partition, first)
 
+    def calm(self) -> bool:
+        """Tell whether nothing waits to be checked, committed or opened again."""
+        return self.assigned and not (self._unchecked or self._pending or self.stopped or self.gap)
+
     def silent_s(self) -> float:
         """Tell for how long the broker has answered no fetch; 0 before the first answer, or where all is stopped."""
         consumer = self.consumer
@@ -153,6 +160,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         """Stop the guilty record's partition; nothing from the stop's offset on is handled until it is opened again."""
         partition = TopicPartition(stop.guilty.topic, stop.guilty.partition)
         self.stopped[partition] = stop
+        self.stirred.set()
         self._hold([partition])
 
     def reopen(self, partition: TopicPartition) -> None:
@@ -175,10 +183,11 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         consumer = self.consumer
         if consumer is None:
             return True
+        assigned = consumer.assignment()
         return any(
             partition not in self.stopped and (consumer.highwater(partition) or 0) > position
             for partition, position in self._positions.items()
-            if partition in consumer.assignment()
+            if partition in assigned
         )
 
     def _hold(self, partitions: Iterable[TopicPartition]) -> None:

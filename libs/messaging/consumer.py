@@ -30,9 +30,10 @@ __all__ = ["Consumer", "Handler", "Subscription"]
 
 WAIT_MIN_S = 0.1
 WAIT_MAX_S = 10.0
-WATCH_S = 1.0
-SILENT_S = 3.0
-"""The broker answers a fetch within a second, also when there is nothing."""
+WATCH_S, CALM_S = 1.0, 5.0
+"""Where all is well nothing is to be done until somebody says that something has happened."""
+SILENT_S = 5.0
+"""The broker answers a fetch within 2.4 s, also when there is nothing."""
 
 _log = structlog.get_logger(__name__)
 
@@ -71,17 +72,22 @@ class Consumer:
         """Begin to hear; returns at once, also while the broker is away."""
         spare_logs()
         self._stopping.clear()
+        metrics.LAG.labels(*self._labels).set_function(self.lag_s)
+        metrics.STOPPED.labels(*self._labels).set_function(lambda: len(self._assignment.stopped))
         self._supervisor = asyncio.create_task(self._supervise())
         self._committing = asyncio.create_task(self._let_offsets_follow())
 
     async def stop(self) -> None:
         """Finish the batch in hand and leave the group."""
         self._stopping.set()
+        self._assignment.stirred.set()
         if self._committing is not None:
             self._committing.cancel()  # what is left is committed at the end
         if self._supervisor is not None:
             await self._supervisor
             self._supervisor = None
+        for gauge in (metrics.LAG, metrics.STOPPED):
+            gauge.remove(*self._labels)
 
     def problems(self) -> list[str]:
         """Say what keeps events from being handled."""
@@ -136,8 +142,9 @@ class Consumer:
             await admin.partitions_of(self._settings, self._handling.reader.topics)
 
     async def _watch(self) -> None:
-        """Look at the connection each second; come back when it has to be made again."""
+        """Look after the connection, seldom where all is calm; come back when it has to be made again."""
         while not self._stopping.is_set():
+            self._assignment.stirred.clear()
             if self._assignment.assigned:
                 with suppress(Unavailable):  # the database; each batch says so
                     await self._assignment.check(self._stops.take_up)
@@ -145,22 +152,22 @@ class Consumer:
                     if not self._unacknowledged:
                         await self._go_on()
                 await self._assignment.commit()
-            metrics.LAG.labels(*self._labels).set(self.lag_s())
-            metrics.STOPPED.labels(*self._labels).set(len(self._assignment.stopped))
             consumer = self._assignment.consumer
             if isinstance(consumer, PatientConsumer) and (end := consumer.ended()):
                 self._disconnected = end
                 await self._disconnect()
                 return
-            await self._sleep(to_next(WATCH_S))
+            await _until(self._assignment.stirred, to_next(CALM_S if self._assignment.calm() else WATCH_S))
 
     async def _let_offsets_follow(self) -> None:
         """Commit what is acknowledged, now and then, while the next batches are handled."""
         while not self._stopping.is_set():
             await self._assignment.acknowledged.wait()
             self._assignment.acknowledged.clear()
-            with suppress(KafkaError, OSError):  # the watch tries again, and says so
+            try:
                 await self._assignment.commit()
+            except (KafkaError, OSError):
+                self._assignment.stirred.set()  # the watch tries again, and says so
             await self._sleep(COMMIT_S)
 
     async def _disconnect(self) -> None:
@@ -217,8 +224,10 @@ class Consumer:
             _log.warning("partition goes on", group=self._group, partition=f"{place.topic}/{place.partition}")
 
     async def _sleep(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            pass
+        await _until(self._stopping, seconds)
+
+
+async def _until(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -15,7 +15,8 @@ from libs.messaging.broker import Batch, BrokerSettings, Raw, Record
 from libs.messaging.fetching import Sessions
 
 FETCH_WAIT_MS = 1_000
-"""How long the broker holds a fetch open while there is nothing, up to the next beat; what comes ends it at once."""
+"""How long the broker holds a fetch open while there is nothing, up to the next beat (longer where all is calm); what
+comes ends it at once."""
 PATIENCE_MS = 10_000
 """How long the client waits for what wakes it up. By default its fetching looks five times a second for nothing."""
 GRACEFUL_S = 30.0
@@ -25,6 +26,8 @@ class PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc]
     """Waits until there is something. FastStream sleeps after an empty poll: 10 ms cost 2 % of a core, 50 ms delay."""
 
     broken: str | None = None
+    stir: Callable[[], None] | None = None
+    """Called when nothing will come any more."""
     sessions: Sessions | None = None
     taken_under: Set[TopicPartition] = frozenset()
     """The assignment under which the last records were taken: each is an object of its own, also with equal places."""
@@ -33,6 +36,7 @@ class PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         """Connect, and fetch in sessions."""
         await super().start()
         self.sessions = Sessions(self._fetcher)
+        self._fetcher._fetch_task.add_done_callback(self._end)  # noqa: SLF001
 
     def last_poll_timestamp(self, partition: TopicPartition) -> int | None:
         """Tell when the broker last answered about a partition; in a session every answer is about all."""
@@ -48,6 +52,10 @@ class PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc]
             return self.broken or "the client has stopped fetching"
         return self.broken
 
+    def _end(self, _: object = None) -> None:
+        if self.stir is not None:
+            self.stir()
+
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[TopicPartition, list[Record]]:
@@ -60,6 +68,7 @@ class PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc]
                     break
         except KafkaError as error:
             self.broken = f"{type(error).__name__}: {error}"
+            self._end()
             raise
         if self.sessions is not None:
             self.sessions.flow.note(sum(map(len, found.values())))
@@ -167,6 +176,7 @@ def _read_patiently(broker: KafkaBroker, assignment: Assignment) -> None:
     def build_patient(**options: Any) -> PatientConsumer:
         consumer = PatientConsumer(**(build.keywords | options))  # type: ignore[attr-defined]
         assignment.consumer = consumer
+        consumer.stir = assignment.stirred.set
         return consumer
 
     configuration.builder = build_patient

@@ -28,6 +28,9 @@ TAKEN_S, ASIDE_MS = 1.0, 100
 """While records of some partitions wait to be taken, the others are not asked about for so long, and then so long at a
 time: a client has one fetch under way, so one that waits for partitions without records holds up those that have some.
 By default it asks after 0.1 s, less than a batch takes, and waits until something comes: 4 of 20 s [measured]."""
+CALM_TIMES = 2
+"""A fetch that follows one without records is held open so many times as long, if somebody waits for records: none is
+in hand then that may be put back, which waits for the fetch under way."""
 
 _Place = tuple[str, int]
 _Process = Callable[[Any, int, Any], Coroutine[Any, Any, bool]]
@@ -82,8 +85,12 @@ class Sessions:
         self.flow = Flow()
         self._sessions: dict[int, Session] = defaultdict(Session)
         self._assignment: Any = None
+        self._fetcher = fetcher
         self._records: Mapping[Any, Any] = fetcher._records  # noqa: SLF001
         self._waiters: Set[asyncio.Future[None]] = fetcher._fetch_waiters  # noqa: SLF001
+        self._looks = 0
+        self._look: Callable[[Any], Any] = fetcher._get_actions_per_node  # noqa: SLF001
+        fetcher._get_actions_per_node = self._look_anew  # noqa: SLF001
         fetcher._prefetch_backoff = TAKEN_S  # noqa: SLF001
         self._process: _Process = fetcher._proc_fetch_request  # noqa: SLF001 - there is no seam for it
         fetcher._proc_fetch_request = self._fetch  # noqa: SLF001
@@ -93,21 +100,44 @@ class Sessions:
             self._assignment = assignment
             for each in self._sessions.values():
                 each.begin_anew()
-        session = self._sessions[node_id]
-        if gather_s := self.flow.gather_s():
-            request._max_wait_ms, request._min_bytes = int(gather_s * 1000), GATHER_BYTES  # noqa: SLF001
-        elif self._records:
-            request._max_wait_ms = ASIDE_MS  # noqa: SLF001
-        else:
-            request._max_wait_ms = int(to_next(request._max_wait_ms / 1000) * 1000)  # noqa: SLF001
-        try:
-            has_new = await self._process(assignment, node_id, _Fetch(request, session, self._note))
-        finally:
-            session.ended()
+        fetch, looks = _Fetch(request, self._sessions[node_id], self._note), self._looks
+        bounds = request._max_wait_ms, request._min_bytes  # noqa: SLF001
+        while True:
+            request._max_wait_ms, request._min_bytes = self._bounds(*bounds, calm=fetch.empty)  # noqa: SLF001
+            fetch.empty = False
+            try:
+                has_new = await self._process(assignment, node_id, fetch)
+            finally:
+                fetch.session.ended()
+            if not fetch.empty or self._must_look(looks):
+                break
         quicken(self._records.values())
         if has_new:
             self._wake()
         return has_new
+
+    def _look_anew(self, assignment: Any) -> Any:
+        """Note that the client looks what to ask for: it does so whenever something has changed."""
+        self._looks += 1
+        return self._look(assignment)
+
+    def _must_look(self, looks: int) -> bool:
+        """Tell whether the client has to look what to ask for, since something may have changed after so many looks.
+
+        While nothing has, the same is asked again from here: a task, two futures and a look at all partitions less.
+        """
+        moved, task = self._fetcher._wait_consume_future, asyncio.current_task()  # noqa: SLF001
+        cancelled = task is not None and task.cancelling()  # the client does not pass it on
+        return bool(looks != self._looks or self._records or moved is None or moved.done() or cancelled)
+
+    def _bounds(self, wait_ms: int, least_bytes: int, *, calm: bool) -> tuple[int, int]:
+        """Say when the broker is to answer: after so many milliseconds, or once it has so many bytes."""
+        if gather_s := self.flow.gather_s():
+            return int(gather_s * 1000), GATHER_BYTES
+        if self._records:
+            return ASIDE_MS, least_bytes
+        longer = CALM_TIMES if calm and self._waiters else 1
+        return int(to_next(wait_ms / 1000 * longer) * 1000), least_bytes
 
     def _wake(self) -> None:
         """Tell now who waits for records: the client does two rounds of the loop later, as it sees this task end."""
@@ -115,19 +145,27 @@ class Sessions:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _note(self, session: Session, answer: Any) -> None:
+    def _note(self, fetch: "_Fetch", answer: Any) -> None:
         self.answered_at = time.time()
-        session.answered(answer.error_code, answer.session_id)
+        fetch.session.answered(answer.error_code, answer.session_id)
+        fetch.empty = bool(answer.session_id) and not (answer.error_code or answer.topics)
 
 
 class _Fetch:
-    """A request for all that is wanted (`topics`), written as what changes in its session."""
+    """A request for all that is wanted (`topics`), written as what changes in its session.
 
-    def __init__(self, request: FetchRequest, session: Session, note: Callable[[Session, Any], None]) -> None:
+    `empty`: the last answer in the session said that there is nothing.
+    """
+
+    def __init__(self, request: FetchRequest, session: Session, note: Callable[["_Fetch", Any], None]) -> None:
         self.topics = request.topics
+        self.session = session
+        self.empty = False
         self._request = request
-        self._session = session
         self._note = note
+        self._wanted = {
+            (topic, partition): (offset, size) for topic, parts in self.topics for partition, offset, size in parts
+        }
 
     def prepare(self, versions: Mapping[int, tuple[int, int]]) -> RequestStruct:
         """Write it in the version that knows sessions; for a broker without that as aiokafka does."""
@@ -135,10 +173,8 @@ class _Fetch:
         whole = self._request
         if not least <= FetchRequest_v11.API_VERSION <= most:
             return whole.prepare(versions)
-        wanted = {
-            (topic, partition): (offset, size) for topic, parts in self.topics for partition, offset, size in parts
-        }
-        session_id, epoch, named, forgotten = self._session.ask(wanted)
+        wanted = self._wanted
+        session_id, epoch, named, forgotten = self.session.ask(wanted)
         topics = [
             (
                 topic,
@@ -150,21 +186,21 @@ class _Fetch:
             -1, whole._max_wait_ms, whole._min_bytes, whole._max_bytes, whole._isolation_level,  # noqa: SLF001
             session_id, epoch, topics, _by_topic(forgotten), whole._rack_id,  # noqa: SLF001
         )  # fmt: skip
-        struct.RESPONSE_TYPE = _Answers(self._session, self._note)
+        struct.RESPONSE_TYPE = _Answers(self, self._note)
         return struct
 
 
 class _Answers:
     """Reads the answer to one request, and has it noted."""
 
-    def __init__(self, session: Session, note: Callable[[Session, Any], None]) -> None:
-        self._session = session
+    def __init__(self, fetch: _Fetch, note: Callable[[_Fetch, Any], None]) -> None:
+        self._fetch = fetch
         self._note = note
 
     def decode(self, data: BytesIO) -> Response:
         """Read an answer."""
         answer = FetchRequest_v11.RESPONSE_TYPE.decode(data)
-        self._note(self._session, answer)
+        self._note(self._fetch, answer)
         return answer
 
 

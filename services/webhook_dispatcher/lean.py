@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from math import inf
 
 from libs.errors import Rejected
 from services.webhook_dispatcher import resolver
@@ -45,6 +46,7 @@ class LeanSender:
         self._idle: dict[Place, list[Connection]] = {}
         self._open: set[Connection] = set()
         self._sweeping: asyncio.TimerHandle | None = None
+        self._sweep_at = inf
         self._read, self._read_with = lru_cache(4_096)(lambda url: read_url(url, rules)), rules.allowed_networks
         self._tls = ssl.create_default_context()
         self._tls.set_alpn_protocols(["http/1.1"])
@@ -127,8 +129,8 @@ class LeanSender:
         """Keep a connection for the next exchange, if it may be used again."""
         if connection.reusable:
             self._idle.setdefault(place, []).append(connection)
-            if self._sweeping is None:
-                self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+            if self._sweep_at > connection.idle_since + SWEEP_S:
+                self._sweep_again(connection.idle_since + SWEEP_S)
         else:
             connection.abort()
         return error
@@ -182,7 +184,6 @@ class LeanSender:
 
     def _sweep(self) -> None:
         """Close what has been idle too long, and what is more than a receiver's share."""
-        self._sweeping = None
         now = asyncio.get_running_loop().time()
         for place, idle in list(self._idle.items()):
             kept = [one for one in idle if one.idle_since > now - SWEEP_S]
@@ -194,8 +195,17 @@ class LeanSender:
             self._idle[place] = [one for one in keeping if one.usable(self._rules)]
             if not self._idle[place]:
                 del self._idle[place]
-        if self._idle:
-            self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+        since = [one.idle_since for idle in self._idle.values() for one in idle]
+        self._sweep_at = inf
+        if since:
+            fresh = max(since) > now - SWEEP_S
+            self._sweep_again(now + SWEEP_S if fresh else min(since) + KEEP_ALIVE_S)
+
+    def _sweep_again(self, at: float) -> None:
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        self._sweep_at = at
+        self._sweeping = asyncio.get_running_loop().call_at(at, self._sweep)
 
 
 def _class_of(error: OSError, stage: str) -> str:

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
+from services.webhook_dispatcher import aiohttp_sender, lean
 from services.webhook_dispatcher.aiohttp_sender import AiohttpSender
 from services.webhook_dispatcher.domain.addresses import AddressRules, read_networks
 from services.webhook_dispatcher.lean import LeanSender
 from services.webhook_dispatcher.resolver import ask_system
-from services.webhook_dispatcher.sender import ANSWER_MAX_BYTES, Result, Sender
+from services.webhook_dispatcher.sender import ANSWER_MAX_BYTES, KEEP_ALIVE_S, Result, Sender
 from tests.support.hostile import HOLD, Authority, Hostile, Step, drip, endless, reset
 from tests.support.sink import Answer, Sink
 
@@ -419,9 +420,35 @@ async def test_four_connections_to_a_receiver_are_kept_for_what_comes_next() -> 
             await asyncio.sleep(0.02)
         await asyncio.gather(*(send(sender, sink.url()) for _ in range(4)))
         assert sink.connections == 10, "those that were kept are used"
+        await asyncio.gather(*(send(sender, sink.url()) for _ in range(10)))
+        assert sink.connections == 16
+        while sink.open != 4:
+            await asyncio.sleep(0.02)
         await sender.close()
         while sink.open:
             await asyncio.sleep(0.02)
+
+
+@by_name
+async def test_idle_connection_is_used_again_for_55_s_and_closed_then(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert KEEP_ALIVE_S == 55
+    for module in (lean, aiohttp_sender):
+        monkeypatch.setattr(module, "KEEP_ALIVE_S", 1.0)
+    monkeypatch.setattr(lean, "SWEEP_S", 0.1)
+    sender = make_sender(name)
+    async with Sink.started() as sink, asyncio.timeout(30):
+        for _ in range(2):
+            assert (await send(sender, sink.url())).error is None
+        used_at = time.monotonic()
+        assert (sink.connections, sink.open) == (1, 1)
+        while sink.open:
+            await asyncio.sleep(0.02)
+        assert time.monotonic() - used_at > 0.9
+        assert (await send(sender, sink.url())).error is None
+        assert sink.connections == 2
+        await sender.close()
 
 
 def shrink(sender: Any, rules: AddressRules) -> None:

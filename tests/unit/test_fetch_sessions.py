@@ -1,12 +1,14 @@
 """What a fetch has to name within its session, and how long it may wait."""
 
 import asyncio
-from types import SimpleNamespace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from io import BytesIO
 from typing import Any, cast
 
 import pytest
 from aiokafka.consumer.fetcher import Fetcher
-from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v11
 
 from libs.messaging.fetching import ASIDE_MS, SESSION_UNKNOWN, TAKEN_S, Session, Sessions
 
@@ -62,38 +64,102 @@ def test_broker_that_keeps_no_session_is_told_all_each_time() -> None:
         session.answered(0, 0)
 
 
+class Client:
+    """What a client's fetcher is to sessions. Each fetch is answered by the next of `answers`, then by records."""
+
+    def __init__(self, *answers: Callable[["Client"], None], untaken: dict[str, str] | None = None) -> None:
+        self.asked: list[Any] = []
+        self.closing: asyncio.Task[bool] | None = None
+        self._answers = list(answers)
+        self._records = untaken or {}
+        self._fetch_waiters: set[asyncio.Future[None]] = set()
+        self._wait_consume_future = asyncio.get_running_loop().create_future()
+        self._prefetch_backoff = 0.1
+
+    async def _proc_fetch_request(self, _assignment: object, _node: int, fetch: Any) -> bool:
+        self.asked.append(fetch.prepare({FetchRequest.API_KEY: (4, 11)}))
+        if not self._answers:
+            return True
+        meanwhile = self._answers.pop(0)
+        self.asked[-1].RESPONSE_TYPE.decode(BytesIO(FetchResponse_v11(0, 0, 7, []).encode()))
+        meanwhile(self)
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        return False
+
+    def _get_actions_per_node(self, _assignment: object) -> None:
+        """Look what to ask for."""
+
+    async def fetch(self, topics: Sequence[str] = ("heard",)) -> bool:
+        """Ask for a partition of each topic, within sessions."""
+        Sessions(cast(Fetcher, self))
+        wanted = [(topic, [(0, 7, 1 << 18)]) for topic in topics]
+        self.closing = asyncio.create_task(
+            self._proc_fetch_request(object(), 1, FetchRequest(1_000, 1, 1 << 20, 0, wanted))
+        )
+        return await self.closing
+
+
+def nothing(_: Client) -> None:
+    """Change nothing."""
+
+
+def taken(client: Client) -> None:
+    """Records were taken, or a partition was put back."""
+    client._wait_consume_future.set_result(None)
+
+
+def looked(client: Client) -> None:
+    """The client looked what to ask for: something was assigned, opened again, or it does so every 10 s."""
+    client._get_actions_per_node(object())
+
+
+def closed(client: Client) -> None:
+    """The client ends its tasks; it does not pass on that this one was cancelled."""
+    assert client.closing is not None
+    client.closing.cancel()
+
+
 @pytest.mark.parametrize(
     ("untaken", "waits_ms"), [({}, (200, 1_200)), ({"a partition": "records"}, (ASIDE_MS, ASIDE_MS))]
 )
 async def test_partitions_without_records_hold_up_none_whose_records_wait_to_be_taken(
     untaken: dict[str, str], waits_ms: tuple[int, int]
 ) -> None:
-    asked: list[Any] = []
-
-    async def process(_assignment: object, _node: int, fetch: Any) -> bool:
-        asked.append(fetch.prepare({FetchRequest.API_KEY: (4, 11)}))
-        return False
-
-    fetcher = SimpleNamespace(
-        _records=untaken, _proc_fetch_request=process, _prefetch_backoff=0.1, _fetch_waiters=set()
-    )
-    Sessions(cast(Fetcher, fetcher))
-    await fetcher._proc_fetch_request(object(), 1, FetchRequest(1_000, 1, 1 << 20, 0, [("heard", [(0, 7, 1 << 18)])]))
-    assert waits_ms[0] <= asked[0].max_wait_time <= waits_ms[1]
-    assert fetcher._prefetch_backoff == TAKEN_S
+    client = Client(untaken=untaken)
+    await client.fetch()
+    assert waits_ms[0] <= client.asked[0].max_wait_time <= waits_ms[1]
+    assert client._prefetch_backoff == TAKEN_S
 
 
 @pytest.mark.parametrize("comes", [True, False])
 async def test_who_waits_for_records_is_told_as_soon_as_they_came(comes: bool) -> None:
-    waiters = [asyncio.get_running_loop().create_future() for _ in range(2)]
-    waiters[0].set_result(None)
+    client = Client(*([] if comes else [looked]))
+    client._fetch_waiters |= {asyncio.get_running_loop().create_future() for _ in range(2)}
+    one, other = client._fetch_waiters
+    one.set_result(None)
+    assert await client.fetch() is comes
+    assert other.done() is comes
 
-    async def process(_assignment: object, _node: int, _fetch: Any) -> bool:
-        return comes
 
-    fetcher = SimpleNamespace(
-        _records={}, _proc_fetch_request=process, _prefetch_backoff=0.1, _fetch_waiters=set(waiters)
-    )
-    Sessions(cast(Fetcher, fetcher))
-    assert await fetcher._proc_fetch_request(object(), 1, FetchRequest(1_000, 1, 1 << 20, 0, [])) is comes
-    assert waiters[1].done() is comes
+@pytest.mark.parametrize("waited_for", [True, False])
+async def test_while_nothing_comes_and_nothing_changes_the_same_is_asked_again_and_held_open_longer(
+    waited_for: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("libs.beat.time.monotonic", lambda: 1_000.0)
+    client = Client(nothing, nothing, nothing)
+    if waited_for:
+        client._fetch_waiters.add(asyncio.get_running_loop().create_future())
+    assert await client.fetch(("heard", "named"))
+    first, *others = client.asked
+    assert len(first.topics) == 2
+    assert [(each.session_id, each.topics) for each in others] == [(7, [])] * 3, "in the session nothing is named again"
+    assert first.max_wait_time == 1_000
+    assert {each.max_wait_time for each in others} == {2_000 if waited_for else 1_000}
+
+
+@pytest.mark.parametrize("meanwhile", [taken, looked, closed])
+async def test_whatever_may_change_what_is_wanted_ends_the_asking(meanwhile: Callable[[Client], None]) -> None:
+    client = Client(nothing, meanwhile, nothing)
+    assert not await client.fetch()
+    assert len(client.asked) == 2

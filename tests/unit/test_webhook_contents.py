@@ -150,6 +150,26 @@ def test_signature_is_verified_by_the_independent_package_under_each_live_secret
         standardwebhooks.Webhook(new).verify(body + b" ", headers)
 
 
+@pytest.mark.parametrize(
+    ("secret", "message", "wanted"),
+    [
+        (
+            "whsec_plJ3nmyCDGBKInavdOK15jsl",
+            ("msg_loFOjxBNrRLzqYUf", 1731705121, b'{"event_type":"ping","data":{"success":true}}'),
+            "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0=",
+        ),
+        (
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            ("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'),
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        ),
+    ],
+)
+def test_secret_signs_as_svix_does(secret: str, message: tuple[str, int, bytes], wanted: str) -> None:
+    """The first vector is that of Svix's manual, the second that of the tests of all its libraries."""
+    assert signing.sign(*message, [signing.key_of(secret)]) == wanted
+
+
 def test_private_key_signs_as_the_reference_library_does() -> None:
     """The vector is that of the reference library in Go."""
     key = signing.private_key_of(signing.key_of("VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk="))
