@@ -26,7 +26,7 @@ Heard = tuple[type[Event], Handler, tuple[str, ...], bool]
 REFERENCE_WAIT_MAX_MS = 2_000
 ACCESS_STALE_MAX_S = 900
 AGE_SAID_S = 30.0
-"""A copy is touched every 5 s; from this age on its service's health says so."""
+"""A copy is touched about every 15 s; from this age on its service's health says so."""
 
 
 class Access:
@@ -123,7 +123,8 @@ class Access:
         """Note that the copy was up to date `lag_s` ago: what its consumer has not handled is not older."""
         self._fresh_at = max(self._fresh_at, time.monotonic() - lag_s)
         async with self._database.work() as tx:
-            await store.save_copy_age(tx, lag_s)
+            with tx.alone():
+                await store.save_copy_age(tx, lag_s)
 
     def problems(self) -> list[str]:
         """Say when the copy is so old that something is wrong, and from when on routes refuse."""

@@ -22,7 +22,7 @@ FAILURES = Counter(
 )
 LOOP_LATE = Histogram(
     "activities_loop_late_seconds",
-    "How late the event loop woke a task that looks twice a second: requests wait as long besides.",
+    "How late the event loop woke a task that looks each second: requests wait as long besides.",
     buckets=SECONDS,
 )
 HEALTHY = Gauge(

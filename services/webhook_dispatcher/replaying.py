@@ -42,7 +42,8 @@ class Replayer:
     async def step(self, database: Database) -> bool:
         """Take every running replay on by one slice; return whether there are any."""
         async with database.work() as tx:
-            running = await replays.list_running(tx)
+            with tx.alone():
+                running = await replays.list_running(tx)
         for business_id, id_ in running:
             async with database.work() as tx:
                 if await _release_slice(tx, business_id, id_):

@@ -20,7 +20,8 @@ class Unreadable:
     async def look(self, database: Database) -> None:
         """Count the deliveries that were tried in vain and that this process could not sign either."""
         async with database.work() as tx:
-            found = await queue.list_unreadable(tx, ENDPOINTS_MAX)
+            with tx.alone():
+                found = await queue.list_unreadable(tx, ENDPOINTS_MAX)
         self._count = sum(each.waiting for each in found if not self._opens(each.secrets, *each.place))
 
     def problems(self) -> list[str]:
