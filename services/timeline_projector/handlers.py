@@ -68,12 +68,22 @@ async def know_records(tx: Transaction, events: Sequence[Record]) -> None:
 
 
 async def _show_new(tx: Transaction, heads: Mapping[ActivityKey, lines.Head]) -> set[ActivityKey]:
-    """Show the activities that are new, and name them: one statement, committed at once where it is the first."""
-    _, come = lines.moves(heads, dict.fromkeys(heads))
+    """Show the activities that are new, and name them: one statement, committed at once where it is the first.
+
+    Later versions are mostly of activities that are there, which costs less to ask than an insert that makes nothing.
+    """
     if tx.begun:
-        return await entries.insert_heads(tx, heads, come)
+        return await _insert(tx, heads)
     with tx.alone():
-        return await entries.insert_heads(tx, heads, come)
+        later = [key for key, head in heads.items() if head.version > 1]
+        there = await entries.list_there(tx, later) if later else set()
+        new = {key: head for key, head in heads.items() if key not in there}
+        return await _insert(tx, new) if new else set()
+
+
+async def _insert(tx: Transaction, heads: Mapping[ActivityKey, lines.Head]) -> set[ActivityKey]:
+    _, come = lines.moves(heads, dict.fromkeys(heads))
+    return await entries.insert_heads(tx, heads, come)
 
 
 async def _save_messages(

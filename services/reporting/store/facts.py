@@ -1,6 +1,6 @@
 """Facts and roll-ups: what is counted of each activity, and how many there are of a kind."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -41,6 +41,21 @@ _COUNT_NEW = f"""
     )
     select business_id, activity_id from made
 """  # noqa: S608 - the same
+
+
+async def list_there(tx: Transaction, keys: Collection[ActivityKey]) -> set[ActivityKey]:
+    """Tell of which of these activities there are facts, of whatever version."""
+    rows = await tx.fetch(
+        """
+        select held.* from unnest($1::uuid[], $2::uuid[]) as wanted (business_id, id)
+        cross join lateral (
+            select business_id, activity_id from fact
+            where fact.business_id = wanted.business_id and fact.activity_id = wanted.id limit 1) as held
+        """,
+        [business_id for business_id, _ in keys],
+        [activity_id for _, activity_id in keys],
+    )
+    return {(row[0], row[1]) for row in rows}
 
 
 async def count_new(tx: Transaction, facts: Mapping[ActivityKey, Fact]) -> set[ActivityKey]:

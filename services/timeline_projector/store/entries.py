@@ -1,6 +1,6 @@
 """Heads and entries: what is shown of each activity, and the lines of timelines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -61,6 +61,21 @@ TYPE_OF_LINE = """
         limit 1) as type on true
 """
 LAST = UUID(int=(1 << 128) - 1)
+
+
+async def list_there(tx: Transaction, keys: Collection[ActivityKey]) -> set[ActivityKey]:
+    """Tell which of these activities are shown in whatever version."""
+    rows = await tx.fetch(
+        """
+        select held.* from unnest($1::uuid[], $2::uuid[]) as wanted (business_id, id)
+        cross join lateral (
+            select business_id, activity_id from activity_head as head
+            where head.business_id = wanted.business_id and head.activity_id = wanted.id limit 1) as held
+        """,
+        [business_id for business_id, _ in keys],
+        [activity_id for _, activity_id in keys],
+    )
+    return {(row[0], row[1]) for row in rows}
 
 
 async def insert_heads(
