@@ -20,6 +20,39 @@ SHOWN_MAX = 100
 """Problems named in one answer; a body with more is wrong in kind, not in detail."""
 
 
+_INSTANT, _DAY = "an instant with an offset, such as 2026-01-31T09:00:00Z", "a day, such as 2026-01-31"
+_WORDS = {
+    "missing": "is required",
+    "extra_forbidden": "is not a field of this request",
+    "literal_error": "must be {expected}",
+    "union_tag_invalid": "{discriminator} is '{tag}'; it must be one of {expected_tags}",
+    "union_tag_not_found": "{discriminator} is required",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match {pattern}",
+    "too_short": "has {actual_length}; at least {min_length} are needed",
+    "too_long": "has {actual_length}; at most {max_length} are taken",
+    "string_type": "must be a text",
+    "list_type": "must be a list",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "date_parsing": f"must be {_DAY}",
+    "date_from_datetime_parsing": f"must be {_DAY}",
+    "date_from_datetime_inexact": f"must be {_DAY}",
+    **dict.fromkeys(("datetime_parsing", "datetime_from_date_parsing"), f"must be {_DAY}, or {_INSTANT}"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "must be an object"),
+    **dict.fromkeys(("uuid_parsing", "uuid_type"), "must be a UUID"),
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "must be a number"),
+}
+"""What is said instead of pydantic's words, by its code; in braces its context."""
+_CODES = {"extra_forbidden": "unknown_field", "missing": "required"}
+
+
 def problem(status: int, code: str, detail: str, request_id: str, **more: Any) -> Response:
     """Answer `application/problem+json`."""
     content = {
@@ -110,13 +143,17 @@ def read_validation(errors: Sequence[Any]) -> list[Problem]:
     problems = []
     for error in errors:
         path = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
-        field, kind, message = ".".join(path) or "body", error["type"], error["msg"]
-        if kind == "extra_forbidden":
-            kind, message = "unknown_field", "is not a field of this request"
-        elif kind == "missing":
-            kind, message = "required", "is required"
-        problems.append(Problem(field, kind, message.removeprefix("Value error, ")))
+        kind = error["type"]
+        problems.append(Problem(".".join(path) or "body", _CODES.get(kind, kind), _said(error)))
     return problems
+
+
+def _said(error: Any) -> str:
+    context = error.get("ctx", {})
+    if error["type"] in ("string_too_short", "too_short") and context["min_length"] == 1:
+        return "must not be empty"
+    words = _WORDS.get(error["type"])
+    return words.format(**context) if words is not None else error["msg"].removeprefix("Value error, ")
 
 
 def _invalid(status: int, code: str, problems: Sequence[Problem], request_id: str) -> Response:

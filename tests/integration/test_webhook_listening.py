@@ -199,7 +199,7 @@ async def test_listening_ends_with_ctrl_c_and_leaves_no_listener(database: Datab
         (("listen", "--forward-to", "nowhere"), "error --forward-to must be an address such as"),
         (
             ("listen", "--forward-to", "http://127.0.0.1:9/", "--event", "x"),
-            "answered 422: event_types.0: Input should",
+            "answered 422: event_types.0: must be 'activity.",
         ),
         (("listen", "--forward-to", "http://127.0.0.1:9/", "--filter", "1"), "answered 422: filter.expression: must"),
         (
