@@ -147,15 +147,6 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         """Tell whether nothing waits to be checked, committed or opened again."""
         return self.assigned and not (self._unchecked or self._pending or self.stopped or self.gap)
 
-    def silent_s(self) -> float:
-        """Tell for how long the broker has answered no fetch; 0 before the first answer, or where all is stopped."""
-        consumer = self.consumer
-        if consumer is None:
-            return 0.0
-        partitions = [partition for partition in consumer.assignment() if partition not in self.stopped]
-        answered = [at for at in map(consumer.last_poll_timestamp, partitions) if at is not None]
-        return max(0.0, time.time() - max(answered) / 1000) if answered else 0.0
-
     def stop(self, stop: Stop) -> None:
         """Stop the guilty record's partition; nothing from the stop's offset on is handled until it is opened again."""
         partition = TopicPartition(stop.guilty.topic, stop.guilty.partition)

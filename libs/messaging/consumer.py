@@ -30,10 +30,10 @@ __all__ = ["Consumer", "Handler", "Subscription"]
 
 WAIT_MIN_S = 0.1
 WAIT_MAX_S = 10.0
-WATCH_S, CALM_S = 1.0, 5.0
+WATCH_S, CALM_S = 1.0, 15.0
 """Where all is well nothing is to be done until somebody says that something has happened."""
 SILENT_S = 5.0
-"""The broker answers a fetch within 2.4 s, also when there is nothing."""
+"""The broker is asked for a sign of life every `session_timeout_ms` / 3."""
 
 _log = structlog.get_logger(__name__)
 
@@ -96,8 +96,8 @@ class Consumer:
             problems.append(f"{self._group}: stopped: {self._assignment.gap}")
         if self._disconnected:
             problems.append(f"{self._group}: Kafka: {self._disconnected}")
-        elif self._assignment.silent_s() > SILENT_S and not self._in_hand[0]:
-            problems.append(f"{self._group}: Kafka: no answer for {self._assignment.silent_s():.0f} s")
+        elif (silent_s := self._silent_s()) > SILENT_S and not self._in_hand[0]:
+            problems.append(f"{self._group}: Kafka: no answer for {silent_s:.0f} s")
         elif not self._assignment.assigned:
             problems.append(f"{self._group}: no partitions assigned yet")
         if self._supervisor is not None and self._supervisor.done() and not self._stopping.is_set():
@@ -108,6 +108,10 @@ class Consumer:
         if records and time.monotonic() - since > self._settings.stuck_s:
             problems.append(f"{self._group}: one batch has taken {time.monotonic() - since:.0f} s")
         return problems
+
+    def _silent_s(self) -> float:
+        consumer = self._assignment.consumer
+        return consumer.silent_s() if isinstance(consumer, PatientConsumer) else 0.0
 
     def lag_s(self) -> float:
         """Tell the age of the oldest event not handled yet."""

@@ -1,5 +1,6 @@
 """How batches come from Kafka through FastStream to us: nothing is decoded, nothing sleeps, offsets are explicit."""
 
+import time
 from collections.abc import Awaitable, Callable, Set
 from typing import Any
 
@@ -38,12 +39,12 @@ class PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         self.sessions = Sessions(self._fetcher)
         self._fetcher._fetch_task.add_done_callback(self._end)  # noqa: SLF001
 
-    def last_poll_timestamp(self, partition: TopicPartition) -> int | None:
-        """Tell when the broker last answered about a partition; in a session every answer is about all."""
-        noted: int | None = super().last_poll_timestamp(partition)
-        if noted is None or self.sessions is None:
-            return noted
-        return max(noted, int(self.sessions.answered_at * 1000))
+    def silent_s(self) -> float:
+        """Tell for how long the broker has answered nothing, or no fetch though it was to; 0 before it did at all."""
+        if self.sessions is None or not self.sessions.answered_at:
+            return 0.0
+        heard_at = max([each._last_action for each in self._client._conns.values()], default=0.0)  # noqa: SLF001
+        return time.monotonic() - max(self.sessions.answered_at, min(self.sessions.due_at, heard_at))
 
     def ended(self) -> str | None:
         """Say why nothing will come any more, if so: it was told, or one of the client's own tasks has ended."""
@@ -140,7 +141,7 @@ async def connect(
         fetch_max_wait_ms=FETCH_WAIT_MS,
         max_partition_fetch_bytes=settings.partition_fetch_max_bytes,
         session_timeout_ms=settings.session_timeout_ms,
-        heartbeat_interval_ms=settings.session_timeout_ms // 4,
+        heartbeat_interval_ms=settings.session_timeout_ms // 3,
         no_reply=True,
     )(receive)
     await broker.connect()

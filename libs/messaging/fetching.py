@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence, Set
 from io import BytesIO
+from math import inf
 from typing import Any
 
 from aiokafka.consumer.fetcher import Fetcher
@@ -28,9 +29,9 @@ TAKEN_S, ASIDE_MS = 1.0, 100
 """While records of some partitions wait to be taken, the others are not asked about for so long, and then so long at a
 time: a client has one fetch under way, so one that waits for partitions without records holds up those that have some.
 By default it asks after 0.1 s, less than a batch takes, and waits until something comes: 4 of 20 s [measured]."""
-CALM_TIMES = 2
+CALM_TIMES = 4
 """A fetch that follows one without records is held open so many times as long, if somebody waits for records: none is
-in hand then that may be put back, which waits for the fetch under way."""
+in hand then that may be put back, which waits for the fetch under way. Each costs 0.75 ms of CPU [measured]."""
 
 _Place = tuple[str, int]
 _Process = Callable[[Any, int, Any], Coroutine[Any, Any, bool]]
@@ -75,13 +76,13 @@ class Session:
 
 
 class Sessions:
-    """The sessions of one consumer, by broker. `answered_at`: when one last answered, in seconds since 1970.
+    """The sessions of one consumer, by broker. `flow` is told by the consumer what came.
 
-    `flow` is told by the consumer what came.
+    By the monotonic clock: `answered_at`, when one last answered; `due_at`, when the first fetch since was to be.
     """
 
     def __init__(self, fetcher: Fetcher) -> None:
-        self.answered_at = 0.0
+        self.answered_at, self.due_at = 0.0, inf
         self.flow = Flow()
         self._sessions: dict[int, Session] = defaultdict(Session)
         self._assignment: Any = None
@@ -105,12 +106,15 @@ class Sessions:
         while True:
             request._max_wait_ms, request._min_bytes = self._bounds(*bounds, calm=fetch.empty)  # noqa: SLF001
             fetch.empty = False
+            self.due_at = min(self.due_at, time.monotonic() + request._max_wait_ms / 1000)  # noqa: SLF001
             try:
                 has_new = await self._process(assignment, node_id, fetch)
             finally:
                 fetch.session.ended()
             if not fetch.empty or self._must_look(looks):
                 break
+        if _is_cancelled():  # nobody waits for an answer
+            self.due_at = inf
         quicken(self._records.values())
         if has_new:
             self._wake()
@@ -126,9 +130,8 @@ class Sessions:
 
         While nothing has, the same is asked again from here: a task, two futures and a look at all partitions less.
         """
-        moved, task = self._fetcher._wait_consume_future, asyncio.current_task()  # noqa: SLF001
-        cancelled = task is not None and task.cancelling()  # the client does not pass it on
-        return bool(looks != self._looks or self._records or moved is None or moved.done() or cancelled)
+        moved = self._fetcher._wait_consume_future  # noqa: SLF001
+        return bool(looks != self._looks or self._records or moved is None or moved.done() or _is_cancelled())
 
     def _bounds(self, wait_ms: int, least_bytes: int, *, calm: bool) -> tuple[int, int]:
         """Say when the broker is to answer: after so many milliseconds, or once it has so many bytes."""
@@ -146,7 +149,7 @@ class Sessions:
                 waiter.set_result(None)
 
     def _note(self, fetch: "_Fetch", answer: Any) -> None:
-        self.answered_at = time.time()
+        self.answered_at, self.due_at = time.monotonic(), inf
         fetch.session.answered(answer.error_code, answer.session_id)
         fetch.empty = bool(answer.session_id) and not (answer.error_code or answer.topics)
 
@@ -202,6 +205,12 @@ class _Answers:
         answer = FetchRequest_v11.RESPONSE_TYPE.decode(data)
         self._note(self._fetch, answer)
         return answer
+
+
+def _is_cancelled() -> bool:
+    """Tell whether this task was cancelled; the client does not pass it on."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _by_topic(places: Sequence[_Place]) -> list[tuple[str, list[int]]]:

@@ -175,8 +175,9 @@ class Relay:
             if count >= GATHER_PER_S * gather_s:
                 continue
             poll_s = POLL_S if count else min(poll_s * 2, self._broker.outbox_poll_max_s)
-            await asyncio.sleep(max(0.0, began + gather_s - time.monotonic()))
-            await self._sleep(poll_s)
+            if count or gather_s > GATHER_S:
+                await asyncio.sleep(max(0.0, began + gather_s - time.monotonic()))
+            await self._sleep(poll_s if poll_s < MEASURE_S else to_next(poll_s))
 
     def _forget_trouble(self) -> None:
         """Another process publishes, and says what is wrong: of what was wrong here only what others do here counts."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from libs.beat import to_next
 from libs.errors import Unavailable
 from libs.service import metrics
 
@@ -31,13 +32,13 @@ class Tasks:
         self._begin(name, run, self._recovered_s)
 
     def every(self, name: str, seconds: float, run: Callable[[], Awaitable[None]]) -> None:
-        """Run `run` now and then every `seconds`."""
+        """Run `run` now and then about every `seconds`."""
 
         async def over_and_over() -> None:
             while True:
                 await run()
                 self._failing.pop(name, None)
-                await asyncio.sleep(seconds)
+                await asyncio.sleep(to_next(seconds))
 
         self._begin(name, over_and_over, None)
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from uuid import UUID
 
+from libs.beat import to_next
 from libs.database import Database, Transaction
 from libs.errors import Unavailable
 from services.webhook_dispatcher import backfill
@@ -34,7 +35,7 @@ class Replayer:
             except Unavailable:
                 running = False
             try:
-                async with asyncio.timeout(STEP_S if running else IDLE_S):
+                async with asyncio.timeout(STEP_S if running else to_next(IDLE_S)):
                     await self._asked.wait()
             except TimeoutError:
                 continue

@@ -10,7 +10,7 @@ from libs.service.settings import ServiceSettings
 from services.webhook_dispatcher.domain.addresses import AddressRules, read_networks
 from services.webhook_dispatcher.domain.schedule import SCHEDULE_S
 
-OUTBOX_POLL_MAX_S = 5.0
+OUTBOX_POLL_MAX_S = 10.0
 
 
 class Settings(ServiceSettings):

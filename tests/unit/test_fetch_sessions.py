@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from io import BytesIO
+from math import inf
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v11
 
+from libs.messaging.delivery import PatientConsumer
 from libs.messaging.fetching import ASIDE_MS, SESSION_UNKNOWN, TAKEN_S, Session, Sessions
 
 ONE, OTHER, THIRD = ("happened", 0), ("happened", 1), ("named", 0)
@@ -69,6 +72,7 @@ class Client:
 
     def __init__(self, *answers: Callable[["Client"], None], untaken: dict[str, str] | None = None) -> None:
         self.asked: list[Any] = []
+        self.due: list[float] = []
         self.closing: asyncio.Task[bool] | None = None
         self._answers = list(answers)
         self._records = untaken or {}
@@ -78,6 +82,7 @@ class Client:
 
     async def _proc_fetch_request(self, _assignment: object, _node: int, fetch: Any) -> bool:
         self.asked.append(fetch.prepare({FetchRequest.API_KEY: (4, 11)}))
+        self.due.append(self.sessions.due_at)
         if not self._answers:
             return True
         meanwhile = self._answers.pop(0)
@@ -92,7 +97,7 @@ class Client:
 
     async def fetch(self, topics: Sequence[str] = ("heard",)) -> bool:
         """Ask for a partition of each topic, within sessions."""
-        Sessions(cast(Fetcher, self))
+        self.sessions = Sessions(cast(Fetcher, self))
         wanted = [(topic, [(0, 7, 1 << 18)]) for topic in topics]
         self.closing = asyncio.create_task(
             self._proc_fetch_request(object(), 1, FetchRequest(1_000, 1, 1 << 20, 0, wanted))
@@ -146,7 +151,7 @@ async def test_who_waits_for_records_is_told_as_soon_as_they_came(comes: bool) -
 async def test_while_nothing_comes_and_nothing_changes_the_same_is_asked_again_and_held_open_longer(
     waited_for: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("libs.beat.time.monotonic", lambda: 1_000.0)
+    monkeypatch.setattr("time.monotonic", lambda: 1_000.0)
     client = Client(nothing, nothing, nothing)
     if waited_for:
         client._fetch_waiters.add(asyncio.get_running_loop().create_future())
@@ -155,7 +160,10 @@ async def test_while_nothing_comes_and_nothing_changes_the_same_is_asked_again_a
     assert len(first.topics) == 2
     assert [(each.session_id, each.topics) for each in others] == [(7, [])] * 3, "in the session nothing is named again"
     assert first.max_wait_time == 1_000
-    assert {each.max_wait_time for each in others} == {2_000 if waited_for else 1_000}
+    assert {each.max_wait_time for each in others} == {4_000 if waited_for else 1_000}
+    assert [due_at - 1_000 for due_at in client.due] == [first.max_wait_time / 1_000] + [
+        each.max_wait_time / 1_000 for each in others
+    ], "an answer is due from when it was asked for"
 
 
 @pytest.mark.parametrize("meanwhile", [taken, looked, closed])
@@ -163,3 +171,21 @@ async def test_whatever_may_change_what_is_wanted_ends_the_asking(meanwhile: Cal
     client = Client(nothing, meanwhile, nothing)
     assert not await client.fetch()
     assert len(client.asked) == 2
+    assert client.sessions.due_at == inf, "nothing is asked"
+
+
+@pytest.mark.parametrize(
+    ("answered_s", "due_s", "heard_s", "silent_s"),
+    [
+        (4, -1, 2, 2), (4, -1, 4, 4), (9, -inf, 1, 1),  # a fetch is held open, or none is wanted: other answers count
+        (9, 3, 1, 3), (9, 6, 8, 8), (1, -inf, 5, 1),
+    ],
+)  # fmt: skip
+def test_broker_is_silent_since_it_answered_anything_and_no_fetch_was_due(
+    answered_s: float, due_s: float, heard_s: float, silent_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.monotonic", lambda: 1_000.0)
+    connections = {1: SimpleNamespace(_last_action=1_000 - heard_s), 2: SimpleNamespace(_last_action=1.0)}
+    sessions = SimpleNamespace(answered_at=1_000 - answered_s, due_at=1_000 - due_s)
+    reader = SimpleNamespace(sessions=sessions, _client=SimpleNamespace(_conns=connections))
+    assert PatientConsumer.silent_s(cast(PatientConsumer, reader)) == silent_s
