@@ -50,7 +50,6 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Commit what is handled, for the next owner; expect to check again."""
         self._unchecked = True
-        self.stirred.set()
         with suppress(KafkaError, OSError):
             await self.commit()
 
@@ -74,7 +73,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         async with self._checking:
             if not self._unchecked or self.consumer is None:
                 return
-            self._unchecked = False
+            self._unchecked, times = False, self.times
             try:
                 partitions = sorted(self.consumer.assignment())
                 begins = await self.consumer.beginning_offsets(partitions)
@@ -83,6 +82,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             except BaseException:
                 self._unchecked = True
                 raise
+            if times != self.times:
+                return  # what was found is of partitions from before
             for partition, offset in zip(partitions, committed, strict=True):
                 self._positions.setdefault(partition, begins[partition] if offset is None else offset)
                 if offset is not None and offset < begins[partition]:
