@@ -43,13 +43,13 @@ class BrokerSettings:
     partitions: int = 4
     replication_factor: int = 1
     message_max_bytes: int = VALUE_MAX_BYTES + 65_536  # of a whole record: value, key, headers
-    compression: Literal["lz4", "gzip", "zstd"] | None = None
+    compression: Literal["lz4", "gzip", "zstd"] | None = "lz4"
     instance: str | None = None
     member: int = 1
     session_timeout_ms: int = 10_000
     records_max: int = 1_000  # in one batch of a consumer
     fetch_max_bytes: int = 4 * 1024 * 1024
-    partition_fetch_max_bytes: int = 256 * 1024
+    partition_fetch_max_bytes: int = 512 * 1024
     publish_timeout_s: float = 10.0
     stuck_s: float = 30.0  # a batch or a look into the outbox that takes longer is somebody's business
     outbox_backlog_max_bytes: int = 1024 * 1024 * 1024
