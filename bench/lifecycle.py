@@ -19,8 +19,8 @@ from cli.place import Trouble
 
 REPORTS, AT_ONCE = 100_000, 4
 FROM_SHARE, TO_SHARE = 0.2, 0.85
-"""What is measured is the stretch in which all processes work. They begin one after the other: the second has waited for
-2 s when the first gives it half of the partitions; and one of them is through with its own 2 s before the other."""
+"""What is measured is the stretch in which all processes work. They begin one after the other: the second has waited
+for 2 s when the first gives it half of the partitions; and one is through with its own 2 s before the other."""
 ADMITTED_PER_S = 8_000.0
 LOOK_S, PATIENCE_S = 0.05, 300.0
 ROWS_EACH = 2
