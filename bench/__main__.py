@@ -211,10 +211,11 @@ def _fields(_system: System, _tenant: Tenant) -> list[Figure]:
 STEPS: dict[str, Callable[[System, Tenant], list[Figure]]] = {
     "latency": _latency, "single": _single, "walk": _walk, "fairness": _fairness, "overload": _overload,
     "writes": _writes, "lists": _lists,
-    "rebuild": _rebuild, "accept": _accept, "lifecycle": _lifecycle, "consumer": _consumer, "tracing": _tracing,
-    "fields": _fields,
+    "rebuild": _rebuild, "lifecycle": _lifecycle, "consumer": _consumer, "tracing": _tracing, "fields": _fields,
+    "accept": _accept,
 }  # fmt: skip
-STOPPING = ("rebuild", "accept", "lifecycle", "consumer", "tracing")
+"""In the order in which they are run; `accept` leaves reports that nobody has admitted to those after it."""
+STOPPING = ("rebuild", "lifecycle", "consumer", "tracing", "accept")
 
 
 def _run(step: str, total: int | None, measure: Callable[[Callable[[], None]], Awaitable[T]]) -> T:
